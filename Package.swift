@@ -1,0 +1,89 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let swiftSettings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let package = Package(
+    name: "switchyard",
+    platforms: [.macOS(.v15)],
+    products: [
+        .executable(name: "switchyard", targets: ["switchyard"]),
+        .library(name: "Experts", targets: ["Experts"]),
+        .library(name: "Text", targets: ["Text"]),
+        .library(name: "Compute", targets: ["Compute"]),
+        .library(name: "Models", targets: ["Models"]),
+        .library(name: "Engine", targets: ["Engine"]),
+    ],
+    dependencies: [
+        // The command line: flags, `--help`, completions.
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        // HTTP/1.1 on SwiftNIO. No traits: none of our code needs full Foundation or swift-configuration.
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
+        // The logging interface that Hummingbird and the service lifecycle speak already.
+        .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
+        // Ctrl-C and SIGTERM: starts the server, drains it, stops it.
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // Leaves.
+        .target(name: "Experts", exclude: ["README.md"], swiftSettings: swiftSettings),
+        .target(name: "Text", exclude: ["README.md"], swiftSettings: swiftSettings),
+        .target(name: "CPUKernels", exclude: ["README.md"]),
+        .target(name: "CUDAKernels", exclude: ["README.md"]),
+        .target(name: "DemoModel", exclude: ["README.md", "model"]),
+        // One-way upwards from here.
+        .target(
+            name: "Compute", dependencies: ["CPUKernels", "CUDAKernels", "Experts"], exclude: ["README.md"],
+            swiftSettings: swiftSettings),
+        .target(name: "Models", dependencies: ["Compute"], exclude: ["README.md"], swiftSettings: swiftSettings),
+        .target(
+            name: "Engine", dependencies: ["Models", "Compute", "Experts"], exclude: ["README.md"],
+            swiftSettings: swiftSettings),
+        .target(
+            name: "Server",
+            dependencies: [
+                "Engine", "Text", "Experts", "Models", "Compute",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            exclude: ["README.md"], swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "switchyard",
+            dependencies: [
+                "Server", "Engine", "Models", "Compute", "Experts", "Text", "DemoModel",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ],
+            exclude: ["README.md"], swiftSettings: swiftSettings),
+        // Tests.
+        .target(name: "Support", path: "Tests/Support", swiftSettings: swiftSettings),
+        .testTarget(name: "ExpertsTests", dependencies: ["Experts", "Support"], swiftSettings: swiftSettings),
+        .testTarget(name: "TextTests", dependencies: ["Text", "Support"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "ComputeTests", dependencies: ["Compute", "CPUKernels", "CUDAKernels", "Experts", "Support"],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "ModelsTests", dependencies: ["Models", "Compute", "Experts", "DemoModel", "Support"],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "EngineTests", dependencies: ["Engine", "Models", "Compute", "Experts", "DemoModel", "Support"],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "ServerTests",
+            dependencies: [
+                "Server", "Engine", "Models", "Compute", "Experts", "Text", "DemoModel", "Support",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "CommandLineTests", dependencies: ["switchyard", "Support"], swiftSettings: swiftSettings),
+    ],
+    cLanguageStandard: .gnu2x
+)

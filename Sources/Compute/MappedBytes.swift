@@ -1,0 +1,66 @@
+// MappedBytes: read-only bytes that somebody else keeps in memory, the kernel's page cache or the binary itself.
+
+internal import Foundation
+
+/// Read-only bytes of a mapped file, or of data that lives as long as the process.
+public final class MappedBytes: @unchecked Sendable {  // immutable after init
+    /// The bytes; valid while this object lives.
+    public let bytes: UnsafeRawBufferPointer
+    /// Where they come from, for messages.
+    public let name: String
+    private let ownsMapping: Bool
+
+    /// Bytes that outlive the process's need for them, such as data embedded in the binary.
+    public init(permanent bytes: UnsafeRawBufferPointer, name: String) {
+        self.bytes = bytes
+        self.name = name
+        ownsMapping = false
+    }
+
+    /// Maps the file at `path`.
+    ///
+    /// - Throws: `FileError` when the file cannot be opened, is not a regular file, or cannot be mapped.
+    public init(path: String) throws(FileError) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw FileError(path: path, reason: String(cString: strerror(errno))) }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else {
+            throw FileError(path: path, reason: String(cString: strerror(errno)))
+        }
+        guard status.st_mode & S_IFMT == S_IFREG else { throw FileError(path: path, reason: "not a regular file") }
+        let size = Int(status.st_size)
+        name = path
+        guard size > 0 else {
+            bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+            ownsMapping = false
+            return
+        }
+        guard let base = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED else {
+            throw FileError(path: path, reason: String(cString: strerror(errno)))
+        }
+        bytes = UnsafeRawBufferPointer(start: base, count: size)
+        ownsMapping = true
+    }
+
+    deinit {
+        if ownsMapping, let base = bytes.baseAddress {
+            munmap(UnsafeMutableRawPointer(mutating: base), bytes.count)
+        }
+    }
+}
+
+/// A file that could not be read.
+public struct FileError: Error, Equatable, CustomStringConvertible {
+    /// The file.
+    public var path: String
+    /// What the system said.
+    public var reason: String
+
+    public init(path: String, reason: String) {
+        self.path = path
+        self.reason = reason
+    }
+
+    public var description: String { "\(path): \(reason)" }
+}

@@ -1,0 +1,30 @@
+#include "demo_model.h"
+
+#pragma clang diagnostic ignored "-Wc23-extensions"
+
+#define ALIGNED __attribute__((aligned(64)))
+
+ALIGNED static const unsigned char config[] = {
+#embed "model/config.json"
+};
+ALIGNED static const unsigned char generation_config[] = {
+#embed "model/generation_config.json"
+};
+ALIGNED static const unsigned char tokenizer[] = {
+#embed "model/tokenizer.json"
+};
+ALIGNED static const unsigned char tokenizer_config[] = {
+#embed "model/tokenizer_config.json"
+};
+ALIGNED static const unsigned char weights[] = {
+#embed "model/model.safetensors"
+};
+
+const demo_model_file demo_model_files[] = {
+    {"config.json", config, sizeof config},
+    {"generation_config.json", generation_config, sizeof generation_config},
+    {"tokenizer.json", tokenizer, sizeof tokenizer},
+    {"tokenizer_config.json", tokenizer_config, sizeof tokenizer_config},
+    {"model.safetensors", weights, sizeof weights},
+};
+const size_t demo_model_file_count = sizeof demo_model_files / sizeof demo_model_files[0];

@@ -1,0 +1,23 @@
+/// The engine's limits and switches.
+public struct EngineConfiguration: Sendable {
+    /// Sequences that may be in the batch at once (`--max-running-requests`).
+    public var maxRunningRequests = 64
+    /// Requests that may wait (`--max-queued-requests`).
+    public var maxQueuedRequests = 1024
+    /// Tokens computed in one pass (`--chunked-prefill-size`).
+    public var chunkedPrefillSize = 512
+    /// Tokens that the KV cache holds (`--max-total-tokens`); nil chooses from the model.
+    public var maxTotalTokens: Int?
+    /// Positions a sequence may have (`--context-length`); nil takes the model's.
+    public var contextLength: Int?
+    /// Seeds the sampler of requests without a seed (`--random-seed`).
+    public var randomSeed: UInt64 = 42
+    /// Whether `stat` recording is available (`--expert-distribution-recorder-mode`).
+    public var recorderEnabled = true
+    /// Passes that the recorder keeps; -1 keeps all (`--expert-distribution-recorder-buffer-size`).
+    public var recorderBufferSize = 1000
+    /// Folder that dumps are written to (`SGLANG_EXPERT_DISTRIBUTION_RECORDER_DIR`).
+    public var recorderDirectory = "/tmp"
+
+    public init() {}
+}

@@ -1,0 +1,40 @@
+/// Why the engine refused a request or a command.
+public enum EngineError: Error, Equatable, CustomStringConvertible {
+    /// The prompt has no token.
+    case emptyPrompt
+    /// A prompt id is not in the vocabulary.
+    case tokenOutOfRange(id: Int32, position: Int, vocabularySize: Int)
+    /// The prompt leaves no room in the context.
+    case promptTooLong(tokens: Int, limit: Int)
+    /// Too many requests wait already.
+    case queueFull(limit: Int)
+    /// Another request of the same id is running or waiting.
+    case duplicateID(String)
+    /// A sampling parameter is outside its range.
+    case invalidSampling(String)
+    /// The engine is shutting down.
+    case shuttingDown
+    /// Recording was configured off.
+    case recordingDisabled
+    /// The dump could not be written.
+    case dumpFailed(path: String, reason: String)
+
+    public var description: String {
+        switch self {
+        case .emptyPrompt: "The prompt is empty: send at least one token."
+        case .tokenOutOfRange(let id, let position, let size):
+            "Token id \(id) at position \(position) is not in the vocabulary: ids are 0 to \(size - 1)."
+        case .promptTooLong(let tokens, let limit):
+            "The prompt has \(tokens) tokens, but at most \(limit) fit: shorten it, or raise --context-length or "
+                + "--max-total-tokens."
+        case .queueFull(let limit):
+            "The queue is full: \(limit) requests wait already (--max-queued-requests). Try again later."
+        case .duplicateID(let id): "A request with rid \"\(id)\" is running already: send another rid or none."
+        case .invalidSampling(let reason): reason
+        case .shuttingDown: "The server is shutting down."
+        case .recordingDisabled:
+            "Expert distribution recording is off: start the server with --expert-distribution-recorder-mode stat."
+        case .dumpFailed(let path, let reason): "Could not write \(path): \(reason)"
+        }
+    }
+}

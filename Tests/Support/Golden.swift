@@ -1,0 +1,21 @@
+// Golden: where the reference vectors lie, found from this source file.
+
+public import Foundation
+
+/// The reference vectors under `Tests/Golden`.
+public enum Golden {
+    /// The folder `Tests/Golden`.
+    public static let folder = URL(filePath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().appending(path: "Golden")
+
+    /// The file or folder at `path` below `Tests/Golden`.
+    public static func url(_ path: String) -> URL { folder.appending(path: path) }
+
+    /// The bytes of the file at `path` below `Tests/Golden`.
+    public static func data(_ path: String) throws -> Data { try Data(contentsOf: url(path)) }
+
+    /// The JSON file at `path` below `Tests/Golden`, decoded.
+    public static func decode<Value: Decodable>(_ type: Value.Type, _ path: String) throws -> Value {
+        try JSONDecoder().decode(type, from: data(path))
+    }
+}
