@@ -39,7 +39,7 @@ let package = Package(
         .target(
             name: "Compute", dependencies: ["CPUKernels", "CUDAKernels", "Experts"], exclude: ["README.md"],
             swiftSettings: swiftSettings),
-        .target(name: "Models", dependencies: ["Compute"], exclude: ["README.md"], swiftSettings: swiftSettings),
+        .target(name: "Models", dependencies: ["Compute", "Experts"], exclude: ["README.md"], swiftSettings: swiftSettings),
         .target(
             name: "Engine", dependencies: ["Models", "Compute", "Experts"], exclude: ["README.md"],
             swiftSettings: swiftSettings),
