@@ -13,6 +13,7 @@ public enum RoutingError: Error, Equatable, CustomStringConvertible {
     /// The first id that is neither -1 nor in `0 ..< expertCount`, and its place in the flattened ids.
     case expertOutOfRange(position: Int, id: Int32, expertCount: Int)
 
+    /// The fact in one line.
     public var description: String {
         switch self {
         case .expertOutOfRange(let position, let id, let expertCount):
@@ -66,14 +67,14 @@ public final class BlockAlignment {
 
     /// Groups `ids` by expert.
     ///
-    /// An id of -1 (a padded row, or an expert of another rank) takes no slot and is not counted. On an error the
-    /// result is empty and `row` is untouched.
+    /// An id of -1 (a padded row, or an expert of another rank) takes no slot and is not counted.
     ///
     /// - Parameters:
     ///   - ids: expert of each pair, `[n]`.
     ///   - expertCount: E.
     ///   - blockSize: rows per block; any positive number.
     ///   - row: `[E]`, overwritten with the counts, for instance a layer's row of `PassCounts`.
+    /// - Throws: `RoutingError` for any other id; the result is then empty and `row` untouched.
     /// - Complexity: O(n + E), two reads of `ids`.
     public func align(
         ids: UnsafeBufferPointer<Int32>, expertCount: Int, blockSize: Int,

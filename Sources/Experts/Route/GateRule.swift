@@ -53,11 +53,12 @@ public struct GateRule: Sendable, Equatable {
         GateRule(scoring: .softmax, renormalize: renormalize)
     }
 
-    /// Floats of scratch that one call of `selectExperts` needs: zero for rules without groups and bias.
+    /// The scratch that one call of `selectExperts` needs.
     ///
     /// - Parameters:
     ///   - experts: E, the number of logits in a row.
     ///   - biased: whether a correction bias will be given.
+    /// - Returns: a number of floats; zero for rules without groups and bias.
     public func scratchCount(experts: Int, biased: Bool = false) -> Int {
         (biased ? experts : 0) + 2 * (groups?.count ?? 0)
     }

@@ -154,7 +154,7 @@ private struct ScoredRow {
     private var maximum = -Float.infinity
     private var total: Float = 1
 
-    /// - Parameter wantsTotal: divide softmax scores by their sum over the row; without, the best score is 1.
+    /// The scores of `logits` [E]; without `wantsTotal`, softmax scores lack the division by their sum over the row.
     init(_ logits: UnsafePointer<Float>, experts: Int, scoring: GateRule.Scoring, wantsTotal: Bool) {
         self.logits = logits
         self.scoring = scoring
