@@ -34,12 +34,15 @@ let package = Package(
         .target(name: "Text", exclude: ["README.md"], swiftSettings: swiftSettings),
         .target(name: "CPUKernels", exclude: ["README.md"]),
         .target(name: "CUDAKernels", exclude: ["README.md"]),
-        .target(name: "DemoModel", exclude: ["README.md", "model"]),
+        .target(name: "DemoModelFiles", exclude: ["README.md", "model"]),
         // One-way upwards from here.
         .target(
             name: "Compute", dependencies: ["CPUKernels", "CUDAKernels", "Experts"], exclude: ["README.md"],
             swiftSettings: swiftSettings),
         .target(name: "Models", dependencies: ["Compute", "Experts"], exclude: ["README.md"], swiftSettings: swiftSettings),
+        .target(
+            name: "DemoModel", dependencies: ["Models", "Compute", "DemoModelFiles"], exclude: ["README.md"],
+            swiftSettings: swiftSettings),
         .target(
             name: "Engine", dependencies: ["Models", "Compute", "Experts"], exclude: ["README.md"],
             swiftSettings: swiftSettings),

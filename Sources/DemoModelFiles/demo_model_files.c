@@ -1,4 +1,4 @@
-#include "demo_model.h"
+#include "demo_model_files.h"
 
 #pragma clang diagnostic ignored "-Wc23-extensions"
 
@@ -20,11 +20,14 @@ ALIGNED static const unsigned char weights[] = {
 #embed "model/model.safetensors"
 };
 
-const demo_model_file demo_model_files[] = {
+static const demo_model_file files[] = {
     {"config.json", config, sizeof config},
     {"generation_config.json", generation_config, sizeof generation_config},
     {"tokenizer.json", tokenizer, sizeof tokenizer},
     {"tokenizer_config.json", tokenizer_config, sizeof tokenizer_config},
     {"model.safetensors", weights, sizeof weights},
 };
-const size_t demo_model_file_count = sizeof demo_model_files / sizeof demo_model_files[0];
+
+const demo_model_file *demo_model_file_at(size_t index) {
+    return index < sizeof files / sizeof files[0] ? &files[index] : NULL;
+}

@@ -9,5 +9,5 @@ typedef struct {
     size_t size;
 } demo_model_file;
 
-extern const demo_model_file demo_model_files[];
-extern const size_t demo_model_file_count;
+/// The file of number `index`, counted from 0; NULL past the last.
+const demo_model_file *demo_model_file_at(size_t index);
