@@ -17,6 +17,8 @@ struct EngineParts: Sendable {
     var description: ModelDescription
     /// Pages of the KV cache.
     var pages: Int
+    /// Where the experts are; nil for a model without any.
+    var placement: Placement?
 }
 
 extension Engine {
@@ -41,7 +43,7 @@ extension Engine {
 
     private static func makeParts(
         _ files: ModelFiles, configuration: EngineConfiguration, threads: Int?,
-        progress: @Sendable (LoadProgress) -> Void
+        progress: @escaping @Sendable (LoadProgress) -> Void
     ) throws -> EngineParts {
         let numbers = try ModelConfiguration(files)
         let checkpoint = try Checkpoint(files)
@@ -77,7 +79,11 @@ extension Engine {
             description.device = backend.device.name
             description.instructionSet = backend.device.instructionSet
             description.threads = backend.device.threads
-            return EngineParts(model: model, backend: backend, description: description, pages: pages)
+            let placement =
+                numbers.experts > 0
+                ? try Placement.trivial(layers: numbers.layers, logicalExperts: numbers.experts) : nil
+            return EngineParts(
+                model: model, backend: backend, description: description, pages: pages, placement: placement)
         } catch {
             backend.stop()
             throw error

@@ -3,8 +3,8 @@
 // Runs on a thread of its own, because a step blocks while the model computes. A step contains no `await`: messages that
 // arrived meanwhile (submit, cancel, record) run between steps, so they never see a half-made batch.
 
+internal import Compute
 public import Experts
-public import Models
 
 /// Runs requests in shared batches.
 public actor Engine {
@@ -50,11 +50,11 @@ public actor Engine {
             maxRunning: configuration.maxRunningRequests, prefillBudget: configuration.chunkedPrefillSize)
         freeSlots = Array((0..<configuration.maxRunningRequests).reversed())
         pages = PagePool(pageCount: parts.pages)
-        guard configuration.recorderEnabled, model.experts > 0 else { return }
+        guard configuration.recorderEnabled, let placement = parts.placement else { return }
         recorder = Recorder(
             layers: model.layers, logicalExperts: model.experts,
             capacity: Recorder.Capacity(setting: configuration.recorderBufferSize) ?? .unbounded)
-        passCounts = PassCounts(placement: .trivial(layers: model.layers, logicalExperts: model.experts))
+        passCounts = PassCounts(placement: placement)
     }
 
     // MARK: Requests
@@ -178,7 +178,7 @@ public actor Engine {
 
     // MARK: Stepping
 
-    static let pageSize = 16
+    static let pageSize = KVCache.pageSize
 
     private func startIfNeeded() {
         if !isStarted {
