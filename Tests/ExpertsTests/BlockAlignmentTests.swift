@@ -99,6 +99,11 @@ private let golden = Result { try GoldenTensors("moe-align/moe_align.safetensors
         #expect(try found.sortedPairs == tensors.int32("\(test.name).sorted_ids"))
         #expect(try found.blockExperts == tensors.int32("\(test.name).expert_ids"))
         #expect(try found.counts == tensors.int32("\(test.name).expert_counts"))
+        if test.localExperts != nil {
+            let local = try tensors.int32("\(test.name).expert_map")
+            let mapped = try tensors.int32("\(test.name).mapped_expert_ids")
+            #expect(found.blockExperts.map { local[Int($0)] } == mapped)
+        }
         #expect(workspace.capacity == test.capacity)
         #expect(workspace.fillTail().blockExperts.count == test.blockCapacity)
     }

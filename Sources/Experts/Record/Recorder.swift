@@ -93,6 +93,8 @@ public struct Recorder: Sendable {
     }
 
     /// The data so far, kept.
+    ///
+    /// A bounded recorder shares its buffer with the snapshot: the first append while the snapshot lives copies it.
     public func snapshot() -> Snapshot {
         let size = layers * logicalExperts
         var order: [Int]
