@@ -1,6 +1,6 @@
 // DemoModel: the model that ships with the product, as model files.
 
-public import Compute
+internal import Compute
 internal import DemoModelFiles
 public import Models
 

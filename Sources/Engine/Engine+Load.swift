@@ -29,6 +29,7 @@ extension Engine {
     ///   - configuration: limits and switches.
     ///   - threads: CPU threads to compute with; nil takes all cores.
     ///   - progress: called now and then, on the engine's thread.
+    /// - Returns: an engine at rest.
     /// - Throws: `ModelFileError` that names file, tensor, found and expected.
     public static func load(
         _ files: ModelFiles, configuration: EngineConfiguration = EngineConfiguration(), threads: Int? = nil,
@@ -50,8 +51,10 @@ extension Engine {
         let contextLength = min(configuration.contextLength ?? numbers.maxPositions, numbers.maxPositions)
         let bytesPerToken = KVCache.bytesPerToken(
             layers: numbers.layers, heads: numbers.kvHeads, headDimension: numbers.headDimension)
-        let wanted = configuration.maxTotalTokens ?? min(
-            configuration.maxRunningRequests * contextLength, physicalMemory / 8 / bytesPerToken)
+        let wanted =
+            configuration.maxTotalTokens
+            ?? min(
+                configuration.maxRunningRequests * contextLength, physicalMemory / 8 / bytesPerToken)
         let pages = max(1, wanted / pageSize)
 
         guard let backend = CPUBackend(threads: threads) else {

@@ -230,7 +230,8 @@ public actor Engine {
             let sequence = running[entry.sequence]
             if row.position < sequence.request.promptIDs.count - 1 {
                 sequence.promptLogprobs.append(
-                    row.logprobs(of: sequence.tokens[row.position + 1], sequence.request.logprobs, model.vocabularySize))
+                    row.logprobs(of: sequence.tokens[row.position + 1], sequence.request.logprobs, model.vocabularySize)
+                )
             } else {
                 generated += extend(sequence, with: row)
             }

@@ -16,7 +16,8 @@ extension GenerationRequest {
         try sampling.validate(vocabularySize: model.vocabularySize)
         if let logprobs {
             guard (0...model.vocabularySize).contains(logprobs.topCount) else {
-                throw .invalidSampling("top_logprobs_num is \(logprobs.topCount): expected 0 to \(model.vocabularySize)")
+                throw .invalidSampling(
+                    "top_logprobs_num is \(logprobs.topCount): expected 0 to \(model.vocabularySize)")
             }
             if let start = logprobs.promptStart, start < 0 || start > promptIDs.count {
                 throw .invalidSampling("logprob_start_len is \(start): expected -1 to \(promptIDs.count)")

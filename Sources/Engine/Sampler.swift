@@ -64,7 +64,10 @@ final class Sampler {
     ///   - logits: one row, changed in place.
     ///   - best: lowest index of the largest logit.
     ///   - maximum: that logit.
+    ///   - parameters: the request's.
     ///   - suppressed: ids that may not come yet.
+    ///   - state: what the request's sampling remembers.
+    /// - Returns: the chosen id.
     func choose(
         _ logits: UnsafeMutablePointer<Float>, best: Int32, maximum: Float, parameters: SamplingParameters,
         suppressed: some Collection<Int32>, state: inout SamplerState

@@ -10,23 +10,23 @@ import Testing
     struct Case: Decodable {
         var index: Int
         var params: Parameters
-        var output_ids: [Int32]
-        var stop_token_ids: [Int32]?
-        var eos_token_id: Int32?
+        var outputIds: [Int32]
+        var stopTokenIds: [Int32]?
+        var eosTokenId: Int32?
     }
     struct Parameters: Decodable {
         var temperature: Float?
-        var top_p: Float?
-        var top_k: Int?
-        var min_p: Float?
-        var frequency_penalty: Float?
-        var presence_penalty: Float?
-        var repetition_penalty: Float?
-        var min_new_tokens: Int?
+        var topP: Float?
+        var topK: Int?
+        var minP: Float?
+        var frequencyPenalty: Float?
+        var presencePenalty: Float?
+        var repetitionPenalty: Float?
+        var minNewTokens: Int?
     }
 
     @Test("penalties and filters equal the reference") func goldens() throws {
-        let file = try Golden.decode(File.self, "sampling/sampling.json")
+        let file = try Golden.decode(File.self, "sampling/sampling.json", snakeCase: true)
         let tensors = try GoldenTensors("sampling/sampling.safetensors")
         #expect(file.cases.count > 10)
         let backend = try #require(CPUBackend(threads: 1))
@@ -36,15 +36,15 @@ import Testing
             let sampler = Sampler(vocabularySize: logits.count, backend: backend)
             var parameters = SamplingParameters()
             parameters.temperature = golden.params.temperature ?? 1
-            parameters.topP = golden.params.top_p ?? 1
-            parameters.topK = golden.params.top_k ?? -1
-            parameters.minP = golden.params.min_p ?? 0
-            parameters.frequencyPenalty = golden.params.frequency_penalty ?? 0
-            parameters.presencePenalty = golden.params.presence_penalty ?? 0
-            parameters.repetitionPenalty = golden.params.repetition_penalty ?? 1
-            let counts = Dictionary(golden.output_ids.map { ($0, 1) }, uniquingKeysWith: +)
-            let ends = Set((golden.stop_token_ids ?? []) + (golden.eos_token_id.map { [$0] } ?? []))
-            let suppressed = golden.output_ids.count < golden.params.min_new_tokens ?? 0 ? ends : []
+            parameters.topP = golden.params.topP ?? 1
+            parameters.topK = golden.params.topK ?? -1
+            parameters.minP = golden.params.minP ?? 0
+            parameters.frequencyPenalty = golden.params.frequencyPenalty ?? 0
+            parameters.presencePenalty = golden.params.presencePenalty ?? 0
+            parameters.repetitionPenalty = golden.params.repetitionPenalty ?? 1
+            let counts = Dictionary(golden.outputIds.map { ($0, 1) }, uniquingKeysWith: +)
+            let ends = Set((golden.stopTokenIds ?? []) + (golden.eosTokenId.map { [$0] } ?? []))
+            let suppressed = golden.outputIds.count < golden.params.minNewTokens ?? 0 ? ends : []
             try logits.withUnsafeMutableBufferPointer { logits in
                 let base = try #require(logits.baseAddress)
                 _ = sampler.adjust(

@@ -13,7 +13,10 @@ import Testing
         let scheduler = Scheduler(maxRunning: 8, prefillBudget: 10)
         var batch = Batch()
         scheduler.next(
-            [progress(0, 7, prompt: 7), progress(9, 10, prompt: 9), progress(4, 30, prompt: 30), progress(0, 5, prompt: 5)],
+            [
+                progress(0, 7, prompt: 7), progress(9, 10, prompt: 9), progress(4, 30, prompt: 30),
+                progress(0, 5, prompt: 5),
+            ],
             into: &batch)
         #expect(
             batch.entries == [
@@ -40,7 +43,8 @@ import Testing
         var computed = [0, 0, 0]
         var batch = Batch()
         for _ in 0..<200 {
-            scheduler.next(zip(computed, prompts).map { progress($0, $1, prompt: $1) }.enumerated().map { $1 }, into: &batch)
+            scheduler.next(
+                zip(computed, prompts).map { progress($0, $1, prompt: $1) }.enumerated().map { $1 }, into: &batch)
             let prefill = batch.entries.filter { !$0.isDecode }
             #expect(prefill.reduce(0) { $0 + $1.count } <= budget)
             for entry in prefill {
