@@ -270,7 +270,7 @@ import Testing
         let last = try #require(seen.all.last)
         #expect(last.completedBytes == last.totalBytes)
         #expect(seen.all.count > 50)
-        #expect(engine.model.parameters == 17_867_784)
+        #expect(engine.model.parameters == 17_869_056)
         #expect(engine.model.tokenCapacity >= 2048)
         await engine.shutdown(deadline: .zero)
     }
