@@ -222,14 +222,12 @@ final class TemplateNamespace {
 final class TemplateLoop {
     private var items: [TemplateDatum]
     let length: Int
-    let depth: Int
     var index = 0
     /// The arguments of the last `loop.changed()`.
     var watched: TemplateDatum?
 
-    init(_ items: [TemplateDatum], depth: Int) {
+    init(_ items: [TemplateDatum]) {
         self.items = items
-        self.depth = depth
         length = items.count
     }
 

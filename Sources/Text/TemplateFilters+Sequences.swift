@@ -50,7 +50,11 @@ extension TemplateEvaluator {
     // MARK: Order
 
     /// The part of `item` that `attribute` names: an index, a name, or names with dots; nil is the item itself.
-    private func member(_ attribute: TemplateDatum?, of item: TemplateDatum) throws(ChatTemplateError) -> TemplateDatum {
+    ///
+    /// `fallback` stands for whatever is missing on the way.
+    private func member(
+        _ attribute: TemplateDatum?, of item: TemplateDatum, default fallback: TemplateDatum? = nil
+    ) throws(ChatTemplateError) -> TemplateDatum {
         switch attribute {
         case nil, .some(.null): return item
         case .some(.string(let path)):
@@ -58,9 +62,12 @@ extension TemplateEvaluator {
             for name in path.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false) {
                 let name = TemplateText.decoded(name)
                 value = try self.item(Int(name).map(TemplateDatum.int) ?? .string(name), of: value)
+                if value.isUndefined, let fallback { value = fallback }
             }
             return value
-        case .some(let index): return try self.item(index, of: item)
+        case .some(let index):
+            let value = try self.item(index, of: item)
+            return value.isUndefined ? fallback ?? value : value
         }
     }
 
@@ -143,8 +150,7 @@ extension TemplateEvaluator {
     private func groups(_ items: [TemplateDatum], _ bound: [TemplateDatum?]) throws(ChatTemplateError) -> TemplateDatum {
         var keys: [TemplateDatum] = []
         for item in items {
-            let key = try member(bound[0], of: item)
-            keys.append(key.isUndefined ? bound[1] ?? key : key)
+            keys.append(try member(bound[0], of: item, default: bound[1]))
         }
         var result: [(key: TemplateDatum, items: [TemplateDatum])] = []
         for place in try sortedPlaces(keys) {
@@ -182,8 +188,7 @@ extension TemplateEvaluator {
             let bound = try bind(arguments, to: ["attribute", "default"], of: "map", required: 1)
             for item in try items(of: value) {
                 try spend(TemplateBudget.node)
-                let part = try member(bound[0], of: item)
-                result.append(part.isUndefined ? bound[1] ?? part : part)
+                result.append(try member(bound[0], of: item, default: bound[1]))
             }
             return try list(result)
         }

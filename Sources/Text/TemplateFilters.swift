@@ -62,8 +62,12 @@ extension TemplateEvaluator {
             return try pairs(of: dictionary)
         case .attr:
             guard case .string(let name)? = bound[0] else { throw failure("'attr' needs a name") }
-            if case .dict = value { return .undefined(TemplateUndefined(name, of: value.typeName)) }
-            return try attribute(name, TemplateMethod(rawValue: name), of: value)
+            let method = TemplateMethod(rawValue: name)
+            // Unlike `.name`, this does not look at the keys of a dictionary.
+            if case .dict = value, !(method?.belongs(to: value) ?? false) {
+                return .undefined(TemplateUndefined(name, of: value.typeName))
+            }
+            return try attribute(name, method, of: value)
         case .trim, .safe, .e, .escape, .forceescape, .upper, .lower, .capitalize, .title, .replace, .indent, .wordcount:
             let text = try text(of: value)
             try spend(text.utf8.count)

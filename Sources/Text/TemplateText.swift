@@ -114,7 +114,7 @@ enum TemplateText {
         var rest = text.unicodeScalars.drop(while: isSpace)
         while let first = rest.firstIndex(where: { !isSpace($0) }) {
             guard pieces.count < limit else {
-                return pieces + [stripped(String(rest[first...]), left: false)]
+                return pieces + [String(rest[first...])]
             }
             let end = rest[first...].firstIndex(where: isSpace) ?? rest.endIndex
             pieces.append(String(rest[first..<end]))
