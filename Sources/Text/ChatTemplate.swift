@@ -21,6 +21,7 @@ public struct ChatTemplate: Sendable {
     /// Renders the template.
     ///
     /// - Parameter variables: `messages`, `tools`, `add_generation_prompt`, `bos_token`, `eos_token`, …
+    /// - Returns: the prompt as one string.
     /// - Throws: `ChatTemplateError`: the message of `raise_exception`, or the line and what went wrong there.
     public func render(_ variables: [String: TemplateValue]) throws(ChatTemplateError) -> String {
         try TemplateEvaluator.render(program, variables)

@@ -1,11 +1,11 @@
 // TemplateClock: the local time, as `strftime` writes it, for templates that tell the model what day it is.
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 enum TemplateClock {

@@ -15,7 +15,8 @@ extension TemplateEvaluator {
         }
         if style.indent != nil { style.comma = "," }
         if case .some(.tuple(let list)) = arguments[2] {
-            guard list.items.count == 2, case .string(let comma) = list.items[0], case .string(let colon) = list.items[1]
+            guard list.items.count == 2, case .string(let comma) = list.items[0],
+                case .string(let colon) = list.items[1]
             else { throw failure("'tojson' needs two strings as 'separators'") }
             (style.comma, style.colon) = (comma, colon)
         }

@@ -91,7 +91,8 @@ final class TemplateEvaluator {
 
     func list(_ items: [TemplateDatum]) throws(ChatTemplateError) -> TemplateDatum { .list(try newList(items)) }
 
-    func dictionary(_ members: [(key: TemplateDatum, value: TemplateDatum)]) throws(ChatTemplateError) -> TemplateDatum {
+    func dictionary(_ members: [(key: TemplateDatum, value: TemplateDatum)]) throws(ChatTemplateError) -> TemplateDatum
+    {
         try checkCount(members.count)
         for member in members where TemplateKey(member.key) == nil {
             throw failure("'\(member.key.typeName)' cannot be a key of a dictionary")

@@ -34,7 +34,8 @@ extension TemplateEvaluator {
         }
     }
 
-    private func joined(_ items: [TemplateDatum], _ bound: [TemplateDatum?]) throws(ChatTemplateError) -> TemplateDatum {
+    private func joined(_ items: [TemplateDatum], _ bound: [TemplateDatum?]) throws(ChatTemplateError) -> TemplateDatum
+    {
         let separator = try bound[0].map { (value) throws(ChatTemplateError) in try text(of: value) } ?? ""
         var result = ""
         for (place, item) in items.enumerated() {
@@ -105,7 +106,8 @@ extension TemplateEvaluator {
         return places
     }
 
-    private func unique(_ items: [TemplateDatum], _ bound: [TemplateDatum?]) throws(ChatTemplateError) -> TemplateDatum {
+    private func unique(_ items: [TemplateDatum], _ bound: [TemplateDatum?]) throws(ChatTemplateError) -> TemplateDatum
+    {
         var seen: Set<TemplateKey> = []
         var result: [TemplateDatum] = []
         for (item, key) in zip(items, try keys(items, bound[1], isCaseSensitive: bound[0]?.isTrue ?? false)) {
@@ -147,7 +149,8 @@ extension TemplateEvaluator {
     }
 
     /// Pairs of a key and the items that have it, in the order of the keys.
-    private func groups(_ items: [TemplateDatum], _ bound: [TemplateDatum?]) throws(ChatTemplateError) -> TemplateDatum {
+    private func groups(_ items: [TemplateDatum], _ bound: [TemplateDatum?]) throws(ChatTemplateError) -> TemplateDatum
+    {
         var keys: [TemplateDatum] = []
         for item in items {
             keys.append(try member(bound[0], of: item, default: bound[1]))

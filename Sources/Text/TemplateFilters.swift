@@ -68,7 +68,8 @@ extension TemplateEvaluator {
                 return .undefined(TemplateUndefined(name, of: value.typeName))
             }
             return try attribute(name, method, of: value)
-        case .trim, .safe, .e, .escape, .forceescape, .upper, .lower, .capitalize, .title, .replace, .indent, .wordcount:
+        case .trim, .safe, .e, .escape, .forceescape, .upper, .lower, .capitalize, .title, .replace, .indent,
+            .wordcount:
             let text = try text(of: value)
             try spend(text.utf8.count)
             return try textFilter(filter, text, bound)

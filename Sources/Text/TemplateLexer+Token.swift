@@ -39,7 +39,9 @@ extension TemplateLexer {
             }
         }
         func skipDigits() {
-            while isDigit(position) || (position < bytes.count && bytes[position] == UInt8(ascii: "_")) { position += 1 }
+            while isDigit(position) || (position < bytes.count && bytes[position] == UInt8(ascii: "_")) {
+                position += 1
+            }
         }
         skipDigits()
         var isFloat = false
@@ -112,7 +114,9 @@ extension TemplateLexer {
         case UInt8(ascii: "0")...UInt8(ascii: "7"):
             var value = UInt32(byte - UInt8(ascii: "0"))
             for _ in 0..<2 {
-                guard position < bytes.count, case UInt8(ascii: "0")...UInt8(ascii: "7") = bytes[position] else { break }
+                guard position < bytes.count, case UInt8(ascii: "0")...UInt8(ascii: "7") = bytes[position] else {
+                    break
+                }
                 value = value * 8 + UInt32(bytes[position] - UInt8(ascii: "0"))
                 position += 1
             }

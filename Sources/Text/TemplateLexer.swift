@@ -111,7 +111,8 @@ struct TemplateLexer {
         } else if strip == nil, isBlock {
             let lineStart = text.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 }
             let blanks = text[(lineStart ?? text.startIndex)...]
-            if lineStart != nil || startsLine, TemplateText.decoded(blanks).unicodeScalars.allSatisfy(TemplateText.isSpace)
+            if lineStart != nil || startsLine,
+                TemplateText.decoded(blanks).unicodeScalars.allSatisfy(TemplateText.isSpace)
             {
                 text = text[..<blanks.startIndex]
             }

@@ -1,11 +1,11 @@
 // TemplateNumber: floating-point numbers as Python writes, reads and rounds them.
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Musl)
-import Musl
+    import Musl
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 enum TemplateNumber {

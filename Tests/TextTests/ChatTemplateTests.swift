@@ -54,7 +54,8 @@ import Text
 
     @Test("one template can render many times, and from many tasks")
     func reuse() async throws {
-        let template = try ChatTemplate("{% set ns = namespace(n=0) %}{% for i in xs %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}")
+        let template = try ChatTemplate(
+            "{% set ns = namespace(n=0) %}{% for i in xs %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}")
         await withTaskGroup(of: Bool.self) { group in
             for number in 0..<50 {
                 group.addTask { (try? template.render(["xs": .array([.int(number), .int(1)])])) == String(number + 1) }
@@ -63,22 +64,24 @@ import Text
         }
     }
 
-    @Test("errors name the construct and its line", arguments: [
-        ("{% extends 'x' %}", "line 1: '{% extends %}' is not expected here or not supported"),
-        ("a\n{{ 1 | nonsense }}", "line 2: the filter 'nonsense' is not supported"),
-        ("a\n\n{% if x is nonsense %}{% endif %}", "line 3: the test 'nonsense' is not supported"),
-        ("{% for x in y recursive %}{% endfor %}", "line 1: 'recursive' loops are not supported"),
-        ("{{ x }}\n{% if x %}\n", "line 2: expected '{% endif %}' before the end"),
-        ("{{ x.y }}", "line 1: 'x' is undefined"),
-        ("\n{{ none.x.y }}", "line 2: 'None' has no attribute 'x'"),
-        ("{% for m in [{'a': 1}] %}\n{{ m.b.c }}{% endfor %}", "line 2: 'dict object' has no attribute 'b'"),
-        ("{{ 'abc' }", "line 1: unexpected '}'"),
-        ("{# x", "line 1: a comment is not closed with '#}'"),
-        ("{{ f(*xs) }}", "line 1: '*' before an argument is not supported"),
-        ("{{ 9223372036854775808 }}", "line 1: '9223372036854775808' is no integer of 64 bits"),
-        ("{{ 'a' + 1 }}", "line 1: unsupported operand types for '+': 'str' and 'int'"),
-        ("{{ raise_exception('as it is') }}", "as it is"),
-    ])
+    @Test(
+        "errors name the construct and its line",
+        arguments: [
+            ("{% extends 'x' %}", "line 1: '{% extends %}' is not expected here or not supported"),
+            ("a\n{{ 1 | nonsense }}", "line 2: the filter 'nonsense' is not supported"),
+            ("a\n\n{% if x is nonsense %}{% endif %}", "line 3: the test 'nonsense' is not supported"),
+            ("{% for x in y recursive %}{% endfor %}", "line 1: 'recursive' loops are not supported"),
+            ("{{ x }}\n{% if x %}\n", "line 2: expected '{% endif %}' before the end"),
+            ("{{ x.y }}", "line 1: 'x' is undefined"),
+            ("\n{{ none.x.y }}", "line 2: 'None' has no attribute 'x'"),
+            ("{% for m in [{'a': 1}] %}\n{{ m.b.c }}{% endfor %}", "line 2: 'dict object' has no attribute 'b'"),
+            ("{{ 'abc' }", "line 1: unexpected '}'"),
+            ("{# x", "line 1: a comment is not closed with '#}'"),
+            ("{{ f(*xs) }}", "line 1: '*' before an argument is not supported"),
+            ("{{ 9223372036854775808 }}", "line 1: '9223372036854775808' is no integer of 64 bits"),
+            ("{{ 'a' + 1 }}", "line 1: unsupported operand types for '+': 'str' and 'int'"),
+            ("{{ raise_exception('as it is') }}", "as it is"),
+        ])
     func messages(source: String, message: String) {
         #expect(Outcome { () throws(ChatTemplateError) in try ChatTemplate(source).render([:]) } == .failed(message))
     }

@@ -12,7 +12,10 @@ import Text
                 == .object([
                     (
                         "b",
-                        .array([.int(1), .double(1), .int(0), .double(100), .double(-0.25), .bool(true), .bool(false), .null])
+                        .array([
+                            .int(1), .double(1), .int(0), .double(100), .double(-0.25), .bool(true), .bool(false),
+                            .null,
+                        ])
                     ),
                     ("a", .object([("", .string("x"))])),
                 ]))
@@ -25,10 +28,13 @@ import Text
         #expect(try parse("9223372036854775808") == .double(9_223_372_036_854_775_808))
     }
 
-    @Test("escapes and surrogate pairs", arguments: [
-        (#""\"\\\/\b\f\n\r\t""#, "\"\\/\u{8}\u{C}\n\r\t"), (#""\u00e9\u4F60\ud83d\ude00""#, "é你😀"), (#""ä😀""#, "ä😀"),
-        (#""\u0000""#, "\0"), (#""""#, ""),
-    ])
+    @Test(
+        "escapes and surrogate pairs",
+        arguments: [
+            (#""\"\\\/\b\f\n\r\t""#, "\"\\/\u{8}\u{C}\n\r\t"), (#""\u00e9\u4F60\ud83d\ude00""#, "é你😀"),
+            (#""ä😀""#, "ä😀"),
+            (#""\u0000""#, "\0"), (#""""#, ""),
+        ])
     func strings(json: String, text: String) throws { #expect(try parse(json) == .string(text)) }
 
     @Test("a repeated key keeps its first place and its last value")
@@ -38,16 +44,21 @@ import Text
         #expect(try parse(#"{"\u00e9": 1, "e\u0301": 2}"#) == .object([("\u{E9}", .int(1)), ("e\u{301}", .int(2))]))
     }
 
-    @Test("what is not JSON is refused", arguments: [
-        "", " ", "{", "[", "[1,]", "[1 2]", "{\"a\"}", "{\"a\":}", "{a:1}", "{\"a\":1,}", "01", "1.", ".5", "+1", "1e",
-        "-", "NaN", "Infinity", "1e999", "nul", "truex", "'a'", "\"a", "\"\\x\"", "\"\\u12\"", "\"\\ud83d\"",
-        "\"\\ud83dx\"", "\"\\ud83d\\u0041\"", "\"\\ude00\"", "\"\n\"", "1 2", "\u{FEFF}1", "[1]]", "\"\\", "\"\\u",
-    ])
+    @Test(
+        "what is not JSON is refused",
+        arguments: [
+            "", " ", "{", "[", "[1,]", "[1 2]", "{\"a\"}", "{\"a\":}", "{a:1}", "{\"a\":1,}", "01", "1.", ".5", "+1",
+            "1e",
+            "-", "NaN", "Infinity", "1e999", "nul", "truex", "'a'", "\"a", "\"\\x\"", "\"\\u12\"", "\"\\ud83d\"",
+            "\"\\ud83dx\"", "\"\\ud83d\\u0041\"", "\"\\ude00\"", "\"\n\"", "1 2", "\u{FEFF}1", "[1]]", "\"\\", "\"\\u",
+        ])
     func refusals(json: String) { #expect(throws: ChatTemplateError.self) { try parse(json) } }
 
-    @Test("invalid UTF-8 is refused", arguments: [
-        [0x22, 0xFF, 0x22], [0x22, 0xC3, 0x22], [0x22, 0xED, 0xA0, 0x80, 0x22], [0x22, 0xC0, 0x80, 0x22],
-    ] as [[UInt8]])
+    @Test(
+        "invalid UTF-8 is refused",
+        arguments: [
+            [0x22, 0xFF, 0x22], [0x22, 0xC3, 0x22], [0x22, 0xED, 0xA0, 0x80, 0x22], [0x22, 0xC0, 0x80, 0x22],
+        ] as [[UInt8]])
     func invalidText(bytes: [UInt8]) { #expect(throws: ChatTemplateError.self) { try TemplateValue(json: bytes) } }
 
     @Test("nesting is limited to 512")
