@@ -39,8 +39,7 @@ public struct SafetensorsFile: Sendable {
             header = try JSONDecoder().decode(Header.self, from: Data(bytes[8..<start]))
         } catch {
             throw ModelFileError(
-                file: file.name, item: "header", found: "invalid JSON (\(Self.reason(error)))",
-                expected: "an object of {dtype, shape, data_offsets}")
+                file: file.name, item: "header", decoding: error, expected: "an object of {dtype, shape, data_offsets}")
         }
         var tensors: [String: Tensor] = [:]
         tensors.reserveCapacity(header.entries.count)
@@ -93,11 +92,6 @@ public struct SafetensorsFile: Sendable {
                 expected: "\(size) bytes for \(entry.dtype) \(entry.shape)")
         }
         return entry.offsets[0]..<entry.offsets[1]
-    }
-
-    private static func reason(_ error: any Error) -> String {
-        guard case DecodingError.dataCorrupted(let context) = error else { return "\(error)".prefix(200).description }
-        return context.debugDescription
     }
 }
 

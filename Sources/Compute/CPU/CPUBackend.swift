@@ -60,10 +60,11 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
         for (index, stack) in matrices.enumerated() {
             precondition(stack.allSatisfy { $0.shape.count == 2 && $0.shape[1] == inputs }, "unequal inputs in a stack")
             let target = storage.bytes.baseAddress! + index * stride
-            if stack.allSatisfy({ $0.dtype == stack[0].dtype }) {
+            if stack.allSatisfy({ $0.dtype == stack[0].dtype }), isBF16 || stack[0].dtype != .bfloat16 {
                 pack(stack, gated: gated, panels: panels, into: target)
             } else {
-                // A stack of several types (a bias-free projection kept in another precision) is widened first.
+                // A stack of several types (a projection kept in another precision), or one in bfloat16 where another
+                // expert's is not, is widened first.
                 let widened = stack.map { makeVector([$0]) }
                 let rows = zip(stack, widened).map { tensor, buffer in
                     (0..<tensor.shape[0]).map { UnsafeRawPointer(buffer.floats + $0 * inputs) as UnsafeRawPointer? }
