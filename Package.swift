@@ -1,11 +1,17 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-let swiftSettings: [SwiftSetting] = [
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-]
+// The gate turns warnings into errors; a user with a newer compiler, who may see new ones, is not stopped by them.
+let isStrict = Context.environment["SWITCHYARD_STRICT"] != nil
+
+let swiftSettings: [SwiftSetting] =
+    [
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+    ] + (isStrict ? [.treatAllWarnings(as: .error)] : [])
+
+let cSettings: [CSetting] = isStrict ? [.treatAllWarnings(as: .error)] : []
 
 let package = Package(
     name: "switchyard",
@@ -16,6 +22,7 @@ let package = Package(
         .library(name: "Text", targets: ["Text"]),
         .library(name: "Compute", targets: ["Compute"]),
         .library(name: "Models", targets: ["Models"]),
+        .library(name: "DemoModel", targets: ["DemoModel"]),
         .library(name: "Engine", targets: ["Engine"]),
     ],
     dependencies: [
@@ -35,14 +42,18 @@ let package = Package(
         // Leaves.
         .target(name: "Experts", exclude: ["README.md"], swiftSettings: swiftSettings),
         .target(name: "Text", exclude: ["README.md"], swiftSettings: swiftSettings),
-        .target(name: "CPUKernels", exclude: ["README.md"]),
-        .target(name: "CUDAKernels", exclude: ["README.md"]),
-        .target(name: "DemoModel", exclude: ["README.md", "model"]),
+        .target(name: "CPUKernels", exclude: ["README.md"], cSettings: cSettings),
+        .target(name: "CUDAKernels", exclude: ["README.md"], cSettings: cSettings),
+        .target(name: "DemoModelFiles", exclude: ["README.md", "model"], cSettings: cSettings),
         // One-way upwards from here.
         .target(
             name: "Compute", dependencies: ["CPUKernels", "CUDAKernels", "Experts"], exclude: ["README.md"],
             swiftSettings: swiftSettings),
-        .target(name: "Models", dependencies: ["Compute"], exclude: ["README.md"], swiftSettings: swiftSettings),
+        .target(
+            name: "Models", dependencies: ["Compute", "Experts"], exclude: ["README.md"], swiftSettings: swiftSettings),
+        .target(
+            name: "DemoModel", dependencies: ["Models", "Compute", "DemoModelFiles"], exclude: ["README.md"],
+            swiftSettings: swiftSettings),
         .target(
             name: "Engine", dependencies: ["Models", "Compute", "Experts"], exclude: ["README.md"],
             swiftSettings: swiftSettings),

@@ -1,1 +1,26 @@
+// Chooses an instruction set once; kernels are then called through its table.
+
 #include "cpu_kernels.h"
+
+#include <string.h>
+
+extern const cpu_kernels cpu_kernels_baseline;
+#if defined(__x86_64__)
+extern const cpu_kernels cpu_kernels_avx2;
+extern const cpu_kernels cpu_kernels_avx512;
+
+static bool has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+static bool has_avx512(void) {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+#endif
+
+const cpu_kernels *cpu_kernels_named(const char *name) {
+#if defined(__x86_64__)
+    if ((!name || !strcmp(name, cpu_kernels_avx512.name)) && has_avx512()) return &cpu_kernels_avx512;
+    if ((!name || !strcmp(name, cpu_kernels_avx2.name)) && has_avx2()) return &cpu_kernels_avx2;
+#endif
+    if (!name || !strcmp(name, cpu_kernels_baseline.name)) return &cpu_kernels_baseline;
+    return NULL;
+}

@@ -1,6 +1,10 @@
 // MappedBytes: read-only bytes that somebody else keeps in memory, the kernel's page cache or the binary itself.
 
-internal import Foundation
+#if canImport(Glibc)
+    internal import Glibc
+#else
+    internal import Darwin
+#endif
 
 /// Read-only bytes of a mapped file, or of data that lives as long as the process.
 public final class MappedBytes: @unchecked Sendable {  // immutable after init

@@ -1,47 +1,307 @@
-// STUB: replaced by the real engine; its public face is final.
+// Engine: requests in, tokens out. Owns the scheduler, the pages, the recorder and the model.
+//
+// Runs on a thread of its own, because a step blocks while the model computes. A step contains no `await`: messages that
+// arrived meanwhile (submit, cancel, record) run between steps, so they never see a half-made batch.
 
-public import Models
+internal import Compute
+public import Experts
 
 /// Runs requests in shared batches.
 public actor Engine {
     /// What was loaded, and where it runs.
-    public nonisolated let model = ModelDescription()
-    private init() {}
+    public nonisolated let model: ModelDescription
 
-    /// Loads a model.
-    ///
-    /// - Parameters:
-    ///   - files: the model's files.
-    ///   - configuration: limits and switches.
-    ///   - threads: CPU threads to compute with; nil takes all cores.
-    ///   - progress: called now and then, on any thread.
-    /// - Throws: a typed error that names file, tensor, found and expected.
-    public static func load(
-        _ files: ModelFiles, configuration: EngineConfiguration = EngineConfiguration(), threads: Int? = nil,
-        progress: @escaping @Sendable (LoadProgress) -> Void = { _ in }
-    ) async throws -> Engine { Engine() }
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
+
+    private let thread: EngineThread
+    private let configuration: EngineConfiguration
+    private let runner: ModelRunner
+    private let sampler: Sampler
+    private let endOfSequence: Set<Int32>
+    private let scheduler: Scheduler
+
+    private var waiting: [WaitingRequest] = []
+    private var running: [Sequence] = []
+    private var freeSlots: [Int]
+    private var pages: PagePool
+    private var batch = Batch()
+    private var passCounts: PassCounts?
+    private var recorder: Recorder?
+    private var totals = EngineStatistics()
+    private var throughput = Throughput()
+
+    private var wake: CheckedContinuation<Void, Never>?
+    private var isStarted = false
+    private var isDraining = false
+    private var isStopped = false
+
+    init(_ parts: EngineParts, configuration: EngineConfiguration, thread: EngineThread) {
+        let model = parts.description
+        self.model = model
+        self.thread = thread
+        self.configuration = configuration
+        runner = ModelRunner(
+            model: parts.model, backend: parts.backend,
+            tokens: configuration.chunkedPrefillSize + configuration.maxRunningRequests,
+            sequences: configuration.maxRunningRequests, contextLength: model.contextLength, pages: parts.pages)
+        sampler = Sampler(vocabularySize: model.vocabularySize, backend: parts.backend)
+        endOfSequence = Set(model.endOfSequenceIDs)
+        scheduler = Scheduler(
+            maxRunning: configuration.maxRunningRequests, prefillBudget: configuration.chunkedPrefillSize)
+        freeSlots = Array((0..<configuration.maxRunningRequests).reversed())
+        pages = PagePool(pageCount: parts.pages)
+        guard configuration.recorderEnabled, let placement = parts.placement else { return }
+        recorder = Recorder(
+            layers: model.layers, logicalExperts: model.experts,
+            capacity: Recorder.Capacity(setting: configuration.recorderBufferSize) ?? .unbounded)
+        passCounts = PassCounts(placement: placement)
+    }
+
+    // MARK: Requests
 
     /// Queues a request. Dropping the stream cancels it.
     ///
     /// - Throws: `EngineError` when the request is refused.
     public func submit(_ request: GenerationRequest) throws(EngineError) -> AsyncStream<GenerationEvent> {
-        throw .shuttingDown
+        guard !isDraining else { throw .shuttingDown }
+        let lengthLimit = try request.validated(for: model)
+        guard !running.contains(where: { $0.request.id == request.id }),
+            !waiting.contains(where: { $0.request.id == request.id })
+        else { throw .duplicateID(request.id) }
+        // Who would find a place at once is not queued.
+        guard waiting.count < configuration.maxQueuedRequests || (waiting.isEmpty && !freeSlots.isEmpty) else {
+            throw .queueFull(limit: configuration.maxQueuedRequests)
+        }
+        totals.requestsTotal += 1
+        let number = totals.requestsTotal
+        let (stream, events) = AsyncStream.makeStream(of: GenerationEvent.self)
+        events.onTermination = { [weak self] reason in
+            guard case .cancelled = reason, let self else { return }
+            Task { await self.cancel(number: number) }
+        }
+        waiting.append(WaitingRequest(number: number, request: request, lengthLimit: lengthLimit, events: events))
+        startIfNeeded()
+        return stream
     }
+
     /// Ends the request `id`, if there is one; its stream finishes with `.aborted`.
-    public func cancel(_ id: String) {}
+    public func cancel(_ id: String) {
+        if let number = running.first(where: { $0.request.id == id })?.number
+            ?? waiting.first(where: { $0.request.id == id })?.number
+        {
+            cancel(number: number)
+        }
+    }
+
+    private func cancel(number: Int) {
+        let reason = FinishReason.aborted(message: "The request was cancelled.")
+        if let index = waiting.firstIndex(where: { $0.number == number }) {
+            let request = waiting.remove(at: index)
+            request.events.yield(.finished(reason))
+            request.events.finish()
+        }
+        running.first { $0.number == number }?.finish = reason
+        retireFinished()
+    }
+
     /// The state at this moment.
-    public func statistics() -> EngineStatistics { EngineStatistics() }
-    /// Tokens per expert recorded so far: `[layers, experts]`, row-major; empty when nothing was recorded.
-    public func recordedCounts() -> [[Int]] { [] }
+    public func statistics() -> EngineStatistics {
+        var statistics = totals
+        statistics.runningRequests = running.count
+        statistics.queuedRequests = waiting.count
+        statistics.maxTotalTokens = model.tokenCapacity
+        statistics.usedTokens = (pages.pageCount - pages.freeCount) * Self.pageSize
+        statistics.contextLength = model.contextLength
+        statistics.generationThroughput = throughput.tokensPerSecond
+        statistics.isRecording = recorder?.isRecording ?? false
+        return statistics
+    }
+
+    // MARK: Recording
+
+    /// What was recorded so far; nil when recording is configured off.
+    public func recorded() -> Snapshot? { recorder?.snapshot() }
+
     /// Resets the recorder and begins to record.
-    public func startRecording() throws(EngineError) {}
+    public func startRecording() throws(EngineError) {
+        guard recorder != nil else { throw .recordingDisabled }
+        recorder?.start()
+    }
+
     /// Stops recording; what was recorded is kept.
-    public func stopRecording() throws(EngineError) {}
+    public func stopRecording() throws(EngineError) {
+        guard recorder != nil else { throw .recordingDisabled }
+        recorder?.stop()
+    }
+
     /// Writes what was recorded to a file, then resets.
     ///
     /// - Returns: the file's path.
-    public func dumpRecord() async throws(EngineError) -> String { "" }
+    public func dumpRecord() async throws(EngineError) -> String {
+        guard let snapshot = recorder?.dump() else { throw .recordingDisabled }
+        // The file is written off the engine's thread: a slow disk must not hold up a step.
+        return try await DumpFile.write(snapshot, folder: configuration.recorderDirectory)
+    }
+
+    // MARK: Stopping
+
     /// Refuses new requests, finishes those that run, and returns when the last is done or `deadline` has passed
     /// (what still runs then is aborted).
-    public func shutdown(deadline: Duration) async {}
+    public func shutdown(deadline: Duration) async {
+        isDraining = true
+        let end = ContinuousClock.now + deadline
+        while !(running.isEmpty && waiting.isEmpty), ContinuousClock.now < end {
+            try? await Task.sleep(for: .milliseconds(10))
+            if Task.isCancelled { break }
+        }
+        let reason = FinishReason.aborted(message: "The server is shutting down.")
+        for request in waiting {
+            request.events.yield(.finished(reason))
+            request.events.finish()
+        }
+        waiting = []
+        for sequence in running { sequence.finish = reason }
+        retireFinished()
+        guard !isStopped else { return }
+        isStopped = true
+        wake?.resume()
+        wake = nil
+        runner.backend.stop()
+    }
+
+    /// Checks that every page and place is exactly where it should be.
+    func checkIntegrity() {
+        pages.checkIntegrity(leased: running.map(\.pages))
+        precondition(
+            Set(freeSlots + running.map(\.slot)).count == configuration.maxRunningRequests, "a place is lost or shared")
+    }
+
+    // MARK: Stepping
+
+    static let pageSize = KVCache.pageSize
+
+    private func startIfNeeded() {
+        if !isStarted {
+            isStarted = true
+            Task { await run() }
+        }
+        wake?.resume()
+        wake = nil
+    }
+
+    /// Steps while there is work, sleeps while there is none.
+    private func run() async {
+        while !isStopped {
+            if step() {
+                await Task.yield()
+            } else {
+                await withCheckedContinuation { wake = $0 }
+            }
+        }
+    }
+
+    /// One pass: admit, choose tokens, compute, publish. Returns whether there was anything to do.
+    private func step() -> Bool {
+        admit()
+        guard !running.isEmpty else { return false }
+        scheduler.next(
+            running.lazy.map {
+                Scheduler.Progress(
+                    computed: $0.computed, known: $0.tokens.count, prompt: $0.request.promptIDs.count)
+            }, into: &batch)
+        totals.passesTotal += 1
+        if recorder?.isRecording == true, var counts = passCounts.take() {
+            counts.begin(
+                pass: totals.passesTotal, mode: batch.mode, tokens: batch.tokens, placement: counts.placement)
+            counts.withMutableCounts { compute(counts: $0.baseAddress) }
+            recorder?.append(counts)
+            passCounts = counts
+        } else {
+            compute(counts: nil)
+        }
+        retireFinished()
+        return true
+    }
+
+    private func compute(counts: UnsafeMutablePointer<Int32>?) {
+        var generated = 0
+        runner.run(batch, sequences: running, counts: counts) { row in
+            let entry = batch.entries[row.entry]
+            let sequence = running[entry.sequence]
+            if row.position < sequence.request.promptIDs.count - 1 {
+                sequence.promptLogprobs.append(
+                    row.logprobs(of: sequence.tokens[row.position + 1], sequence.request.logprobs, model.vocabularySize)
+                )
+            } else {
+                generated += extend(sequence, with: row)
+            }
+        }
+        for entry in batch.entries {
+            let sequence = running[entry.sequence]
+            sequence.computed = entry.start + entry.count
+            let prompt = sequence.request.promptIDs.count
+            totals.promptTokensTotal += max(0, min(prompt, sequence.computed) - entry.start)
+        }
+        totals.generatedTokensTotal += generated
+        throughput.add(generated)
+    }
+
+    /// Chooses the sequence's next token from the logits of its last one. Returns the tokens generated, 0 or 1.
+    private func extend(_ sequence: Sequence, with row: ModelRunner.LogitRow) -> Int {
+        let request = sequence.request
+        let parameters = request.sampling
+        if sequence.generated == 0 {
+            sequence.events.yield(.prompt(cachedTokens: 0, logprobs: sequence.takePromptLogprobs()))
+        }
+        guard sequence.tokens.count < sequence.lengthLimit else {
+            sequence.finish = .length
+            return 0
+        }
+        let ends = parameters.ignoreEOS ? [] : endOfSequence
+        let suppressed: Set<Int32> =
+            sequence.generated < parameters.minNewTokens ? ends.union(parameters.stopTokenIDs) : []
+        // Log-probabilities are the model's own, so they are read before the row is changed; which token they are for is
+        // known after.
+        let asked = request.logprobs.map { row.alternatives($0, model.vocabularySize) }
+        let saved = request.logprobs == nil ? nil : sampler.keep(row.logits)
+        let token = sampler.choose(
+            row.logits, best: row.best, maximum: row.maximum, parameters: parameters, suppressed: suppressed,
+            state: &sequence.sampler)
+        var logprobs = asked
+        if let saved { logprobs?.token = TokenLogprob(id: token, logprob: saved[Int(token)] - row.logSumExp) }
+        sequence.tokens.append(token)
+        sequence.events.yield(.token(id: token, logprobs: logprobs))
+        if ends.contains(token) || parameters.stopTokenIDs.contains(token) {
+            sequence.finish = .stopToken(id: token)
+        } else if sequence.tokens.count >= sequence.lengthLimit {
+            sequence.finish = .length
+        }
+        return 1
+    }
+
+    private func admit() {
+        while let next = waiting.first {
+            let pageCount = (next.lengthLimit + Self.pageSize - 1) / Self.pageSize
+            guard scheduler.admits(pages: pageCount, running: running.count, freePages: pages.freeCount),
+                let slot = freeSlots.popLast(), let leased = pages.lease(pageCount)
+            else { return }
+            waiting.removeFirst()
+            runner.setPages(leased, slot: slot)
+            let seed = next.request.sampling.seed ?? configuration.randomSeed &+ UInt64(next.number) &* 0x9E37_79B9
+            running.append(
+                Sequence(
+                    next, pages: leased, slot: slot, sampler: SamplerState(random: RandomSequence(seed: seed))))
+        }
+    }
+
+    private func retireFinished() {
+        for sequence in running {
+            guard let reason = sequence.finish else { continue }
+            sequence.events.yield(.finished(reason))
+            sequence.events.finish()
+            pages.release(sequence.pages)
+            freeSlots.append(sequence.slot)
+        }
+        running.removeAll { $0.finish != nil }
+    }
 }

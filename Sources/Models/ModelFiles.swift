@@ -1,7 +1,11 @@
 // ModelFiles: the files of one model, wherever they lie: a Hugging Face folder, or embedded in the binary.
 
 public import Compute
-internal import Foundation
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
 
 /// The files of one model.
 public struct ModelFiles: Sendable {
@@ -18,11 +22,11 @@ public struct ModelFiles: Sendable {
     ///
     /// - Throws: `FileError` when there is no such folder.
     public init(directory path: String) throws(FileError) {
-        var isDirectory: ObjCBool = false
+        var isDirectory = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
             throw FileError(path: path, reason: "no such folder; --model-path takes a Hugging Face model folder")
         }
-        guard isDirectory.boolValue else {
+        guard isDirectory else {
             throw FileError(
                 path: path, reason: "not a folder; --model-path takes the folder that holds config.json")
         }

@@ -14,8 +14,12 @@ public enum Golden {
     /// The bytes of the file at `path` below `Tests/Golden`.
     public static func data(_ path: String) throws -> Data { try Data(contentsOf: url(path)) }
 
-    /// The JSON file at `path` below `Tests/Golden`, decoded.
-    public static func decode<Value: Decodable>(_ type: Value.Type, _ path: String) throws -> Value {
-        try JSONDecoder().decode(type, from: data(path))
+    /// The JSON file at `path` below `Tests/Golden`, decoded; with `snakeCase`, `top_p` is read into `topP`.
+    public static func decode<Value: Decodable>(
+        _ type: Value.Type, _ path: String, snakeCase: Bool = false
+    ) throws -> Value {
+        let decoder = JSONDecoder()
+        if snakeCase { decoder.keyDecodingStrategy = .convertFromSnakeCase }
+        return try decoder.decode(type, from: data(path))
     }
 }

@@ -1,1 +1,157 @@
+// cpu_kernels: how one range of one op is computed on a CPU.
+//
+// Every kernel has the same shape, `void kernel(const void *args, ptrdiff_t begin, ptrdiff_t end)`: it computes the
+// items begin ..< end of the op that `args` describes, single-threaded. It allocates nothing, keeps no state and
+// cannot fail; shapes are checked by the Swift caller. Any split of the items among threads gives the same bytes.
+//
+// One reduction order: an output is summed over its inputs in ascending order, one fused multiply-add at a time,
+// whether one row or six hundred are computed. So a token's result does not depend on what else is in the batch.
+//
+// Weights are in *panels*: 16 outputs side by side, [ceil(outputs / 16)][inputs][16], zero where an output is missing.
 #pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/// Outputs in a panel, and positions in a page of the KV cache.
+enum { CPU_PANEL = 16, CPU_PAGE = 16 };
+
+typedef enum { CPU_F32 = 0, CPU_BF16 = 1, CPU_F16 = 2 } cpu_type;
+
+typedef void (*cpu_kernel)(const void *args, ptrdiff_t begin, ptrdiff_t end);
+
+/// Copies rows into panels. Items: panels. F16 is widened to F32, which holds it exactly.
+typedef struct {
+    const void *const *rows;  // [panels * 16], NULL for a missing output
+    void *panels;             // [panels][inputs][16], F32 or BF16
+    ptrdiff_t inputs;
+    cpu_type type;  // of the rows
+} cpu_pack_args;
+
+/// Gathers embedding rows. Items: tokens.
+typedef struct {
+    const void *table;  // [vocabulary, width]
+    const int32_t *ids;  // [tokens]
+    float *out;  // [tokens, width]
+    ptrdiff_t width;
+    cpu_type type;  // of the table
+} cpu_embed_args;
+
+/// out = x / rms(x) * weight. Items: output rows.
+typedef struct {
+    const float *x;       // [rows, width]
+    const int32_t *rows;  // input row of each output row; NULL for the identity
+    const float *weight;  // [width]
+    float *out;           // [rows, width]
+    ptrdiff_t width;
+    float epsilon;
+} cpu_norm_args;
+
+/// y = x · weightᵀ (+ bias) (+ y). Items: panels of outputs.
+typedef struct {
+    const float *x;       // [rows, inputs]
+    const void *weight;   // panels
+    const float *bias;    // [outputs] or NULL
+    float *y;             // [rows, outputs]
+    ptrdiff_t rows, inputs, outputs;
+    ptrdiff_t x_stride, y_stride;  // floats from row to row
+    cpu_type type;        // of the weight: CPU_F32 or CPU_BF16
+    bool accumulate;      // whether y's old value is added
+} cpu_linear_args;
+
+/// y = silu(gate(x)) * up(x). The weight's panels alternate: gate 0, up 0, gate 1, up 1, … Items: panels of y.
+typedef struct {
+    const float *x;      // [rows, inputs]
+    const void *weight;  // [2 * ceil(outputs / 16)][inputs][16]
+    float *y;            // [rows, outputs]
+    ptrdiff_t rows, inputs, outputs;
+    cpu_type type;
+} cpu_gated_args;
+
+/// The two products of the routed experts, over the blocks of block alignment. A pair is a (token, slot); its token is
+/// pair / top_k. Entries of `sorted` at or above `pairs` are padding and are skipped.
+/// Items: blocks * panels of y, panels of one block side by side.
+typedef struct {
+    const int32_t *sorted;   // [blocks * block_size] pair indexes
+    const int32_t *experts;  // [blocks] physical experts; negative: the block is skipped
+    const float *x;          // gate-up: hidden states [tokens, inputs]; down: activations [pairs, inputs]
+    const void *weight;      // [experts] matrices, expert_stride bytes apart
+    const float *scale;      // down: routing weight per pair, multiplies the result
+    float *y;                // [pairs, outputs]
+    ptrdiff_t pairs, top_k, block_size, inputs, outputs, expert_stride;
+    cpu_type type;
+} cpu_expert_args;
+
+/// out += factor * Σ_k routed[token * top_k + k] + sigmoid(gate) * shared. Items: tokens.
+typedef struct {
+    const float *routed;  // [tokens * top_k, width], already scaled by the routing weights
+    const float *shared;  // [tokens, width] or NULL
+    const float *gate;    // [tokens] logits, or NULL for a factor of one
+    float *out;           // [tokens, width]
+    ptrdiff_t top_k, width;
+    float factor;
+} cpu_combine_args;
+
+/// Where keys and values lie: pages of 16 positions, so that scores are computed for 16 positions at once.
+typedef struct {
+    float *keys;    // [pages, kv_heads, head_dim, 16]
+    float *values;  // [pages, kv_heads, 16, head_dim]
+    const int32_t *tables;  // [sequences, table_stride] page of positions 16 i ..< 16 (i + 1)
+    const int32_t *sequences;  // [tokens] row of `tables`
+    const int32_t *positions;  // [tokens]
+    ptrdiff_t table_stride, kv_heads, head_dim;
+} cpu_cache;
+
+/// Rotates queries in place, rotates keys into the cache, copies values into the cache. Items: tokens.
+typedef struct {
+    cpu_cache cache;
+    float *qkv;            // [tokens, (heads + 2 * kv_heads) * head_dim]: queries, keys, values
+    const float *cosines;  // [positions, head_dim / 2]
+    const float *sines;    // [positions, head_dim / 2]
+    ptrdiff_t heads;
+} cpu_rope_args;
+
+/// Causal attention of each token over positions 0 ... its own. Items: tokens * heads, heads of one token side by side.
+typedef struct {
+    cpu_cache cache;
+    const float *qkv;  // as cpu_rope_args; only the queries are read
+    float *out;        // [tokens, heads * head_dim]
+    ptrdiff_t heads;
+    float scale;
+} cpu_attention_args;
+
+/// Logits to one row's statistics. Items: rows.
+typedef struct {
+    const float *logits;  // [rows, width]
+    int32_t *best;        // [rows] lowest index of the largest logit; NaN never wins
+    float *maximum;       // [rows]
+    float *log_sum_exp;   // [rows] log Σ exp(logits), for log-probabilities
+    ptrdiff_t width;
+} cpu_rows_args;
+
+/// probabilities = exp((logits - maximum) / temperature), not normalised. Items: elements.
+typedef struct {
+    const float *logits;
+    float *probabilities;
+    float maximum, temperature;
+} cpu_exp_args;
+
+/// One instruction set's kernels.
+typedef struct {
+    const char *name;
+    cpu_kernel pack, embed, norm, linear, gated, expert_gate_up, expert_down, combine, rope, attention, rows, exponentials;
+} cpu_kernels;
+
+/// The kernels for the instruction set `name` ("avx512", "avx2", "baseline"), or the best for NULL; NULL when this
+/// machine lacks it. The baseline is what every machine of the architecture has.
+const cpu_kernels *cpu_kernels_named(const char *name);
+
+/// Tells the core that this thread is spinning.
+static inline void cpu_relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}

@@ -1,0 +1,12 @@
+// The kernels for any machine of the architecture: SSE2 on x86-64, NEON on arm64.
+
+#define KERNELS cpu_kernels_baseline
+#define ISA_NAME "baseline"
+#if defined(__aarch64__)
+#define TILE_ROWS 4
+#define TILE_PANELS 1
+#else
+#define TILE_ROWS 2
+#define TILE_PANELS 1
+#endif
+#include "kernels/all.h"

@@ -1,0 +1,35 @@
+// All kernels, compiled once for each instruction set: the sources are written with 16-wide vectors, which the
+// compiler maps to one, two or four registers. An including file defines KERNELS, ISA_NAME, the GEMM tile
+// (TILE_ROWS x TILE_PANELS) and FUSED where the machine has fused multiply-add.
+
+#include "../include/cpu_kernels.h"
+
+#include "vector.h"
+
+#include "pack.h"
+
+#include "linear.h"
+
+#include "experts.h"
+
+#include "norm_rope.h"
+
+#include "attention.h"
+
+#include "sample.h"
+
+const cpu_kernels KERNELS = {
+    .name = ISA_NAME,
+    .pack = pack,
+    .embed = embed,
+    .norm = norm,
+    .linear = linear,
+    .gated = gated,
+    .expert_gate_up = expert_gate_up,
+    .expert_down = expert_down,
+    .combine = combine,
+    .rope = rope,
+    .attention = attention,
+    .rows = rows_statistics,
+    .exponentials = exponentials,
+};

@@ -1,0 +1,49 @@
+// norm, rope: per-token vector work.
+
+static void norm(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
+    const cpu_norm_args *a = raw;
+    for (ptrdiff_t t = begin; t < end; t++) {
+        const float *x = a->x + (a->rows ? a->rows[t] : t) * a->width;
+        float *out = a->out + t * a->width;
+        v16 squares = {};
+        for (ptrdiff_t c = 0; c < a->width; c += CPU_PANEL) {
+            v16 v = load_part(x + c, a->width - c);
+            squares = madd(v, v, squares);
+        }
+        float scale = 1.0f / sqrtf(sum(squares) / (float)a->width + a->epsilon);
+        for (ptrdiff_t c = 0; c < a->width; c += CPU_PANEL) {
+            ptrdiff_t count = a->width - c;
+            store_part(out + c, load_part(x + c, count) * scale * load_part(a->weight + c, count), count);
+        }
+    }
+}
+
+// Rotates halves: (x[i], x[i + d/2]) by the angle of pair i. `step` floats lie between the outputs.
+INLINE void rotate(const float *x, float *out, ptrdiff_t step, const float *cosines, const float *sines,
+                   ptrdiff_t half) {
+    for (ptrdiff_t i = 0; i < half; i++) {
+        float low = x[i], high = x[i + half];
+        out[i * step] = low * cosines[i] - high * sines[i];
+        out[(i + half) * step] = high * cosines[i] + low * sines[i];
+    }
+}
+
+static void rope(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
+    const cpu_rope_args *a = raw;
+    const cpu_cache *cache = &a->cache;
+    const ptrdiff_t dim = cache->head_dim, half = dim / 2, kv_heads = cache->kv_heads;
+    for (ptrdiff_t t = begin; t < end; t++) {
+        ptrdiff_t position = cache->positions[t];
+        const float *cosines = a->cosines + position * half, *sines = a->sines + position * half;
+        float *q = a->qkv + t * (a->heads + 2 * kv_heads) * dim;
+        for (ptrdiff_t h = 0; h < a->heads; h++) rotate(q + h * dim, q + h * dim, 1, cosines, sines, half);
+        const float *k = q + a->heads * dim, *v = k + kv_heads * dim;
+        ptrdiff_t page = cache->tables[cache->sequences[t] * cache->table_stride + position / CPU_PAGE];
+        ptrdiff_t slot = position % CPU_PAGE;
+        for (ptrdiff_t h = 0; h < kv_heads; h++) {
+            ptrdiff_t base = (page * kv_heads + h) * dim * CPU_PAGE;
+            rotate(k + h * dim, cache->keys + base + slot, CPU_PAGE, cosines, sines, half);
+            memcpy(cache->values + base + slot * dim, v + h * dim, (size_t)dim * sizeof *v);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+// Sixteen floats at once, on any machine, through the compiler's vector types.
+
+#include <math.h>
+#include <string.h>
+
+// Vectors are passed between inlined functions of one file only, so no calling convention is involved.
+#pragma clang diagnostic ignored "-Wpsabi"
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef float v16 __attribute__((vector_size(64)));
+typedef int32_t i16 __attribute__((vector_size(64)));
+typedef uint16_t h16 __attribute__((vector_size(32)));
+typedef v16 v16_unaligned __attribute__((aligned(4)));
+typedef h16 h16_unaligned __attribute__((aligned(2)));
+
+INLINE v16 load(const float *p) { return *(const v16_unaligned *)p; }
+INLINE void store(float *p, v16 v) { *(v16_unaligned *)p = v; }
+INLINE v16 splat(float x) { return (v16){} + x; }
+
+// a * b + c, rounded once where the machine can.
+INLINE v16 madd(v16 a, v16 b, v16 c) {
+#ifdef FUSED
+    return __builtin_elementwise_fma(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+INLINE float widen(uint16_t bf16) {
+    uint32_t bits = (uint32_t)bf16 << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+// IEEE half to single, subnormals and infinities included.
+INLINE float widen_half(uint16_t half) {
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 1023;
+    uint32_t bits;
+    float x;
+    if (exponent == 0) {
+        x = (float)fraction * 0x1p-24f;
+        memcpy(&bits, &x, sizeof bits);
+        bits |= sign;
+    } else {
+        bits = sign | (exponent == 31 ? 255u << 23 : (exponent + 112) << 23) | fraction << 13;
+    }
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+INLINE v16 load_bf16(const uint16_t *p) {
+    i16 wide = __builtin_convertvector(*(const h16_unaligned *)p, i16) << 16;
+    return (v16)wide;
+}
+
+// A panel's 16 weights of one input.
+INLINE v16 load_weight(const void *panel, ptrdiff_t input, cpu_type type) {
+    return type == CPU_BF16 ? load_bf16((const uint16_t *)panel + input * CPU_PANEL)
+                            : load((const float *)panel + input * CPU_PANEL);
+}
+
+INLINE ptrdiff_t weight_size(cpu_type type) { return type == CPU_F32 ? 4 : 2; }
+
+// Always the same tree, so that a sum's bits depend on the values only.
+INLINE float sum(v16 v) {
+    float a[16];
+    store(a, v);
+    for (int width = 8; width; width /= 2)
+        for (int i = 0; i < width; i++) a[i] += a[i + width];
+    return a[0];
+}
+
+INLINE float maximum(v16 v) {
+    float a[16];
+    store(a, v);
+    for (int width = 8; width; width /= 2)
+        for (int i = 0; i < width; i++) a[i] = a[i] > a[i + width] ? a[i] : a[i + width];
+    return a[0];
+}
+
+INLINE v16 select(i16 mask, v16 yes, v16 no) { return (v16)((mask & (i16)yes) | (~mask & (i16)no)); }
+
+// e^x within 2 ulp on [-87, 88], held at the ends outside. Method: Cephes expf (Moshier), x = n ln 2 + r.
+INLINE v16 exponential(v16 x) {
+    x = select(x < -87.0f, splat(-87.0f), x);
+    x = select(x > 88.0f, splat(88.0f), x);
+    const float round = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+    v16 n = madd(x, splat(1.44269504088896341f), splat(round)) - round;
+    v16 r = madd(n, splat(-0.693359375f), x);
+    r = madd(n, splat(2.12194440e-4f), r);
+    v16 p = splat(1.9875691500e-4f);
+    p = madd(p, r, splat(1.3981999507e-3f));
+    p = madd(p, r, splat(8.3334519073e-3f));
+    p = madd(p, r, splat(4.1665795894e-2f));
+    p = madd(p, r, splat(1.6666665459e-1f));
+    p = madd(p, r, splat(5.0000001201e-1f));
+    p = madd(p, r * r, r + 1.0f);
+    i16 power = (__builtin_convertvector(n, i16) + 127) << 23;
+    return p * (v16)power;
+}
+
+INLINE v16 silu(v16 x) { return x / (exponential(-x) + 1.0f); }

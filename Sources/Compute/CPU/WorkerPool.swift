@@ -1,0 +1,161 @@
+// WorkerPool: the threads that compute. One caller at a time splits a kernel's items among them.
+//
+// Owner: whoever calls `run`, one thread at a time; the workers belong to the pool.
+// Method: the items are cut into chunks. A 64-bit ticket holds the job's number and the chunks left; claiming a chunk
+//         is one compare-and-swap, so a slow worker costs at most the chunk it holds, and one that never wakes costs
+//         nothing. Idle workers spin for a few microseconds (the next op usually follows at once), then sleep.
+
+internal import CPUKernels
+internal import Synchronization
+
+#if canImport(Glibc)
+    internal import Glibc
+#else
+    internal import Darwin
+#endif
+
+/// A fixed set of threads that run C kernels over ranges.
+public final class WorkerPool: @unchecked Sendable {  // `job` is written only while no chunk is claimable
+    /// Threads that compute, the caller's included.
+    public let threadCount: Int
+
+    private struct Job {
+        var kernel: cpu_kernel
+        var arguments: UnsafeRawPointer
+        var items: Int
+        var chunk: Int
+    }
+
+    private var job: Job?
+    private let ticket = Atomic<UInt64>(0)  // job number << 32 | chunks left
+    private let finished = Atomic<Int>(0)
+    private let sleepers = Atomic<Int>(0)
+    private let stopping = Atomic<Bool>(false)
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private var threads: [pthread_t] = []
+
+    /// Rounds of spinning before a worker sleeps: some 50 µs.
+    private static let spins = 2000
+
+    /// Starts `threads - 1` workers; the caller of `run` is the last thread.
+    public init(threads: Int) {
+        threadCount = max(1, threads)
+        pthread_mutex_init(mutex, nil)
+        pthread_cond_init(condition, nil)
+        for _ in 1..<threadCount { startWorker() }
+    }
+
+    deinit {
+        pthread_cond_destroy(condition)
+        pthread_mutex_destroy(mutex)
+        condition.deallocate()
+        mutex.deallocate()
+    }
+
+    private func startWorker() {
+        let pool = Unmanaged.passRetained(self)
+        #if canImport(Glibc)
+            var thread = pthread_t()
+        #else
+            var thread: pthread_t?
+        #endif
+        if pthread_create(&thread, nil, workerMain, pool.toOpaque()) == 0 {
+            #if canImport(Glibc)
+                threads.append(thread)
+            #else
+                if let thread { threads.append(thread) }
+            #endif
+        } else {
+            pool.release()  // fewer workers, the same results
+        }
+    }
+
+    /// Ends the workers, which keep the pool alive until then.
+    public func stop() {
+        stopping.store(true, ordering: .sequentiallyConsistent)
+        wakeWorkers()
+        for thread in threads { pthread_join(thread, nil) }
+        threads = []
+    }
+
+    /// Runs `kernel` over `items` items, which any thread may compute in ranges of at least `grain`.
+    func run(_ kernel: cpu_kernel, _ arguments: UnsafeRawPointer, items: Int, grain: Int) {
+        guard items > 0 else { return }
+        // A few chunks per thread even out threads of unequal speed.
+        let chunk = max(grain, (items + threadCount * 4 - 1) / (threadCount * 4), 1)
+        let chunks = (items + chunk - 1) / chunk
+        guard chunks > 1, threadCount > 1 else { return kernel(arguments, 0, items) }
+        job = Job(kernel: kernel, arguments: arguments, items: items, chunk: chunk)
+        finished.store(0, ordering: .relaxed)
+        let number = (ticket.load(ordering: .relaxed) >> 32) &+ 1
+        ticket.store(number << 32 | UInt64(chunks), ordering: .sequentiallyConsistent)
+        if sleepers.load(ordering: .sequentiallyConsistent) > 0 { wakeWorkers() }
+        while runOneChunk() {}
+        var rounds = 0
+        while finished.load(ordering: .acquiring) < chunks {
+            cpu_relax()
+            rounds += 1
+            if rounds > Self.spins { sched_yield() }
+        }
+    }
+
+    private func wakeWorkers() {
+        pthread_mutex_lock(mutex)
+        pthread_cond_broadcast(condition)
+        pthread_mutex_unlock(mutex)
+    }
+
+    /// Claims and computes a chunk, if one is left.
+    private func runOneChunk() -> Bool {
+        var current = ticket.load(ordering: .acquiring)
+        while current & 0xFFFF_FFFF > 0 {
+            let (exchanged, original) = ticket.weakCompareExchange(
+                expected: current, desired: current - 1, ordering: .acquiringAndReleasing)
+            guard exchanged else {
+                current = original
+                continue
+            }
+            // A claimed chunk keeps its job from finishing, so `job` is the one that the ticket named.
+            guard let job else { return false }
+            let begin = (Int(current & 0xFFFF_FFFF) - 1) * job.chunk
+            job.kernel(job.arguments, begin, min(begin + job.chunk, job.items))
+            finished.wrappingAdd(1, ordering: .releasing)
+            return true
+        }
+        return false
+    }
+
+    /// A worker's life.
+    fileprivate func work() {
+        while true {
+            var rounds = 0
+            while rounds < Self.spins {
+                if runOneChunk() { rounds = 0 } else { rounds += 1 }
+                cpu_relax()
+            }
+            pthread_mutex_lock(mutex)
+            sleepers.wrappingAdd(1, ordering: .sequentiallyConsistent)
+            while ticket.load(ordering: .sequentiallyConsistent) & 0xFFFF_FFFF == 0,
+                !stopping.load(ordering: .sequentiallyConsistent)
+            {
+                pthread_cond_wait(condition, mutex)
+            }
+            sleepers.wrappingSubtract(1, ordering: .sequentiallyConsistent)
+            pthread_mutex_unlock(mutex)
+            if stopping.load(ordering: .sequentiallyConsistent) { return }
+        }
+    }
+}
+
+#if canImport(Glibc)
+    private func workerMain(_ pool: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+        if let pool { Unmanaged<WorkerPool>.fromOpaque(pool).takeRetainedValue().work() }
+        return nil
+    }
+#else
+    private func workerMain(_ pool: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer? {
+        Unmanaged<WorkerPool>.fromOpaque(pool).takeRetainedValue().work()
+        return nil
+    }
+#endif

@@ -1,0 +1,99 @@
+// Engine+Load: from files to a running engine.
+
+internal import Compute
+internal import Experts
+public import Models
+
+#if canImport(Glibc)
+    internal import Glibc
+#else
+    internal import Darwin
+#endif
+
+/// What an engine is made of.
+struct EngineParts: Sendable {
+    var model: any LanguageModel
+    var backend: any Backend
+    var description: ModelDescription
+    /// Pages of the KV cache.
+    var pages: Int
+    /// Where the experts are; nil for a model without any.
+    var placement: Placement?
+}
+
+extension Engine {
+    /// Loads a model.
+    ///
+    /// - Parameters:
+    ///   - files: the model's files.
+    ///   - configuration: limits and switches.
+    ///   - threads: CPU threads to compute with; nil takes all cores.
+    ///   - progress: called now and then, on the engine's thread.
+    /// - Returns: an engine at rest.
+    /// - Throws: `ModelFileError` that names file, tensor, found and expected.
+    public static func load(
+        _ files: ModelFiles, configuration: EngineConfiguration = EngineConfiguration(), threads: Int? = nil,
+        progress: @escaping @Sendable (LoadProgress) -> Void = { _ in }
+    ) async throws -> Engine {
+        let thread = EngineThread()
+        let parts = try await thread.perform {
+            try makeParts(files, configuration: configuration, threads: threads, progress: progress)
+        }
+        return Engine(parts, configuration: configuration, thread: thread)
+    }
+
+    private static func makeParts(
+        _ files: ModelFiles, configuration: EngineConfiguration, threads: Int?,
+        progress: @escaping @Sendable (LoadProgress) -> Void
+    ) throws -> EngineParts {
+        let numbers = try ModelConfiguration(files)
+        let checkpoint = try Checkpoint(files)
+        let contextLength = min(configuration.contextLength ?? numbers.maxPositions, numbers.maxPositions)
+        let bytesPerToken = KVCache.bytesPerToken(
+            layers: numbers.layers, heads: numbers.kvHeads, headDimension: numbers.headDimension)
+        let wanted =
+            configuration.maxTotalTokens
+            ?? min(
+                configuration.maxRunningRequests * contextLength, physicalMemory / 8 / bytesPerToken)
+        let pages = max(1, wanted / pageSize)
+
+        guard let backend = CPUBackend(threads: threads) else {
+            preconditionFailure("the baseline instruction set is always there")
+        }
+        var description = ModelDescription()
+        do {
+            let total = checkpoint.tensors.values.reduce(0) { $0 + $1.byteCount }
+            let loader = WeightLoader(checkpoint, backend: backend) {
+                progress(LoadProgress(completedBytes: $0, totalBytes: total))
+            }
+            let model = try ModelRegistry.load(
+                numbers, weights: loader, positions: contextLength, file: files.location(of: "config.json"))
+            description.parameters = loader.parameters
+            description.architecture = numbers.architecture
+            description.modelType = numbers.modelType
+            description.layers = numbers.layers
+            description.sparseLayers = numbers.sparseLayers
+            description.experts = numbers.experts
+            description.topK = numbers.topK
+            description.vocabularySize = numbers.vocabularySize
+            description.tokenCapacity = pages * pageSize
+            description.contextLength = min(contextLength, pages * pageSize)
+            description.endOfSequenceIDs = numbers.endOfSequenceIDs
+            description.device = backend.device.name
+            description.instructionSet = backend.device.instructionSet
+            description.threads = backend.device.threads
+            let placement =
+                numbers.experts > 0
+                ? try Placement.trivial(layers: numbers.layers, logicalExperts: numbers.experts) : nil
+            return EngineParts(
+                model: model, backend: backend, description: description, pages: pages, placement: placement)
+        } catch {
+            backend.stop()
+            throw error
+        }
+    }
+
+    private static var physicalMemory: Int {
+        Int(sysconf(Int32(_SC_PHYS_PAGES))) * Int(sysconf(Int32(_SC_PAGESIZE)))
+    }
+}

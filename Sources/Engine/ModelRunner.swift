@@ -1,0 +1,149 @@
+// ModelRunner: a batch in, logits out. One per rank.
+//
+// Owner: the engine's thread. All memory is taken at start; a step allocates nothing.
+
+internal import Compute
+internal import Experts
+internal import Models
+
+/// Runs a model over batches.
+final class ModelRunner {
+    let backend: any Backend
+    private let model: any LanguageModel
+    private let cache: KVCache
+    private let workspace: Workspace
+    private let ids: UnsafeMutablePointer<Int32>
+    private let positions: UnsafeMutablePointer<Int32>
+    private let slots: UnsafeMutablePointer<Int32>
+    private let rows: UnsafeMutablePointer<Int32>
+    private let tables: UnsafeMutablePointer<Int32>
+    private let best: UnsafeMutablePointer<Int32>
+    private let maximum: UnsafeMutablePointer<Float>
+    private let logSumExp: UnsafeMutablePointer<Float>
+    private let tableStride: Int
+    private let vocabularySize: Int
+
+    /// One row of logits, with its statistics.
+    struct LogitRow {
+        /// Index of the batch entry.
+        var entry: Int
+        /// Position of the token whose logits these are.
+        var position: Int
+        /// `[vocabulary]`; may be changed.
+        var logits: UnsafeMutablePointer<Float>
+        var best: Int32
+        var maximum: Float
+        var logSumExp: Float
+    }
+
+    /// Room for passes of `tokens` tokens, `sequences` sequences of `contextLength` positions, and `pages` pages.
+    init(
+        model: any LanguageModel, backend: any Backend, tokens: Int, sequences: Int, contextLength: Int, pages: Int
+    ) {
+        let configuration = model.configuration
+        let logitRows = max(1, min(tokens, 64))
+        self.model = model
+        self.backend = backend
+        vocabularySize = configuration.vocabularySize
+        workspace = Workspace(configuration, tokens: tokens, logitRows: logitRows, gate: model.gate)
+        cache = KVCache(
+            layers: configuration.layers, pages: pages, heads: configuration.kvHeads,
+            headDimension: configuration.headDimension)
+        tableStride = (contextLength + KVCache.pageSize - 1) / KVCache.pageSize
+        ids = .allocate(capacity: tokens)
+        positions = .allocate(capacity: tokens)
+        slots = .allocate(capacity: tokens)
+        rows = .allocate(capacity: logitRows)
+        tables = .allocate(capacity: sequences * tableStride)
+        best = .allocate(capacity: logitRows)
+        maximum = .allocate(capacity: logitRows)
+        logSumExp = .allocate(capacity: logitRows)
+    }
+
+    deinit {
+        for pointer in [ids, positions, slots, rows, tables, best] { pointer.deallocate() }
+        maximum.deallocate()
+        logSumExp.deallocate()
+    }
+
+    /// Makes `pages` the pages of slot `slot`.
+    func setPages(_ pages: [Int32], slot: Int) {
+        precondition(pages.count <= tableStride, "\(pages.count) pages in a table of \(tableStride)")
+        for (index, page) in pages.enumerated() { tables[slot * tableStride + index] = page }
+    }
+
+    /// Runs the batch, then calls `body` for every row of logits that somebody wants, in order of entry and position.
+    func run(
+        _ batch: Batch, sequences: [Sequence], counts: UnsafeMutablePointer<Int32>?, _ body: (LogitRow) -> Void
+    ) {
+        var token = 0
+        for entry in batch.entries {
+            sequences[entry.sequence].tokens.withUnsafeBufferPointer { known in
+                for position in entry.start..<entry.start + entry.count {
+                    ids[token] = known[position]
+                    positions[token] = Int32(truncatingIfNeeded: position)
+                    slots[token] = Int32(truncatingIfNeeded: sequences[entry.sequence].slot)
+                    token += 1
+                }
+            }
+        }
+        let pass = ForwardPass(
+            backend: backend,
+            tokens: TokenLayout(
+                count: token, ids: ids, positions: positions, sequences: slots, pageTables: tables,
+                tableStride: tableStride),
+            cache: cache, workspace: workspace, counts: counts)
+        model.forward(pass)
+
+        // Rows are gathered in order and computed whenever the buffer is full.
+        var pending = 0
+        var first = 0
+        var start = (entry: 0, offset: 0)
+        for (index, entry) in batch.entries.enumerated() {
+            for offset in 0..<entry.count where wants(entry, offset, sequences[entry.sequence]) {
+                if pending == 0 { start = (index, offset) }
+                rows[pending] = Int32(truncatingIfNeeded: first + offset)
+                pending += 1
+                if pending == workspace.logitRows {
+                    emit(pass, batch, sequences, count: pending, from: start, body)
+                    pending = 0
+                }
+            }
+            first += entry.count
+        }
+        if pending > 0 { emit(pass, batch, sequences, count: pending, from: start, body) }
+    }
+
+    /// Whether the logits of token `offset` of an entry are wanted: to choose the next token, or for the prompt's
+    /// log-probabilities.
+    private func wants(_ entry: Batch.Entry, _ offset: Int, _ sequence: Sequence) -> Bool {
+        let position = entry.start + offset
+        if entry.isLast, offset == entry.count - 1 { return true }
+        guard let first = sequence.firstPromptLogit else { return false }
+        return position >= first && position < sequence.request.promptIDs.count - 1
+    }
+
+    /// Computes `count` rows of logits and hands them out, starting from the wanted token at `start`.
+    private func emit(
+        _ pass: ForwardPass, _ batch: Batch, _ sequences: [Sequence], count: Int,
+        from start: (entry: Int, offset: Int), _ body: (LogitRow) -> Void
+    ) {
+        model.logits(pass, rows: rows, count: count)
+        backend.statistics(
+            workspace.logits, count: count, best: best, maximum: maximum, logSumExp: logSumExp)
+        var row = 0
+        for index in start.entry..<batch.entries.count {
+            let entry = batch.entries[index]
+            let firstOffset = index == start.entry ? start.offset : 0
+            for offset in firstOffset..<entry.count where wants(entry, offset, sequences[entry.sequence]) {
+                guard row < count else { return }
+                body(
+                    LogitRow(
+                        entry: index, position: entry.start + offset,
+                        logits: workspace.logits.floats + row * vocabularySize, best: best[row],
+                        maximum: maximum[row], logSumExp: logSumExp[row]))
+                row += 1
+            }
+        }
+    }
+}

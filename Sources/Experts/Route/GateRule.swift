@@ -1,0 +1,65 @@
+// GateRule: which function of the router logits decides where a token goes.
+
+/// How router logits become K chosen experts and their weights.
+///
+/// A value per model, made once from its configuration; `selectExperts` reads it for every row.
+public struct GateRule: Sendable, Equatable {
+    /// The function that turns a row of logits into scores.
+    public enum Scoring: Sendable, Equatable {
+        /// Softmax over all experts.
+        case softmax
+        /// Logistic function of each logit alone.
+        case sigmoid
+    }
+
+    /// A first choice among contiguous groups of experts, as DeepSeek's models make it.
+    ///
+    /// With a correction bias a group's score is the sum of its two best choice scores, without one its best score.
+    public struct Groups: Sendable, Equatable {
+        /// Number of groups; divides E evenly.
+        public var count: Int
+        /// Number of groups a token may choose from; `1...count`.
+        public var kept: Int
+
+        /// `count` contiguous groups, of which a token keeps `kept`.
+        public init(count: Int, kept: Int) {
+            precondition(count > 0 && (1...count).contains(kept), "\(kept) kept of \(count) groups")
+            self.count = count
+            self.kept = kept
+        }
+    }
+
+    /// What a score is.
+    public var scoring: Scoring
+    /// Whether the K weights are divided by their sum.
+    public var renormalize: Bool
+    /// The groups chosen first; nil when every expert competes.
+    public var groups: Groups?
+    /// A factor on every weight, after renormalisation; 1 when the caller scales the experts' output instead.
+    public var scale: Float
+
+    /// A rule from its parts.
+    public init(scoring: Scoring, renormalize: Bool, groups: Groups? = nil, scale: Float = 1) {
+        self.scoring = scoring
+        self.renormalize = renormalize
+        self.groups = groups
+        self.scale = scale
+    }
+
+    /// Softmax over all experts, then the K best (Qwen2-MoE without, Qwen3-MoE and Mixtral with renormalisation).
+    ///
+    /// With `renormalize` this equals a softmax over the selected logits only.
+    public static func softmax(renormalize: Bool) -> GateRule {
+        GateRule(scoring: .softmax, renormalize: renormalize)
+    }
+
+    /// The scratch that one call of `selectExperts` needs.
+    ///
+    /// - Parameters:
+    ///   - experts: E, the number of logits in a row.
+    ///   - biased: whether a correction bias will be given.
+    /// - Returns: a number of floats; zero for rules without groups and bias.
+    public func scratchCount(experts: Int, biased: Bool = false) -> Int {
+        (biased ? experts : 0) + 2 * (groups?.count ?? 0)
+    }
+}

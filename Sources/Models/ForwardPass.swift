@@ -1,0 +1,87 @@
+// ForwardPass: everything that a layer needs beside its weights, as an explicit argument.
+
+public import Compute
+public import Experts
+
+/// One pass of tokens through a model.
+public struct ForwardPass {
+    /// Where to compute.
+    public let backend: any Backend
+    /// The tokens.
+    public let tokens: TokenLayout
+    /// Keys and values of earlier positions; this pass adds its own.
+    public let cache: KVCache
+    /// Activations.
+    public let workspace: Workspace
+    /// Tokens per physical expert, `[layers, P]`, rows of sparse layers written; nil when nothing records.
+    public let counts: UnsafeMutablePointer<Int32>?
+
+    /// One pass.
+    public init(
+        backend: any Backend, tokens: TokenLayout, cache: KVCache, workspace: Workspace,
+        counts: UnsafeMutablePointer<Int32>? = nil
+    ) {
+        self.backend = backend
+        self.tokens = tokens
+        self.cache = cache
+        self.workspace = workspace
+        self.counts = counts
+    }
+}
+
+/// Activations of one pass, reused by every layer and every pass; never cleared.
+public struct Workspace {
+    /// Tokens that fit in a pass.
+    public let tokens: Int
+    /// Rows of logits that fit.
+    public let logitRows: Int
+    /// The residual stream, `[N, hidden]`.
+    public let hidden: Buffer
+    /// Normalised input of a block, `[N, hidden]`.
+    let normed: Buffer
+    /// Queries, keys and values, `[N, (heads + 2 kvHeads) * headDimension]`.
+    let qkv: Buffer
+    /// Attention's output before its projection, `[N, heads * headDimension]`.
+    let attended: Buffer
+    /// Router logits, `[N, E]`.
+    let routerLogits: Buffer
+    /// The layer's expert choice.
+    let routing: Routing
+    /// Inner activations of the routed experts, `[N * K, expertSize]`.
+    let activations: Buffer
+    /// The routed experts' outputs, `[N * K, hidden]`.
+    let routed: Buffer
+    /// Inner activations of a dense MLP, `[N, intermediateSize]`.
+    let denseActivations: Buffer
+    /// Inner activations of the shared expert, `[N, sharedExpertSize]`.
+    let sharedActivations: Buffer
+    /// The shared expert's output, `[N, hidden]`.
+    let shared: Buffer
+    /// The shared expert's gate, `[N, 1]`.
+    let sharedGate: Buffer
+    /// Final hidden states of the rows that want logits, `[logitRows, hidden]`.
+    let final: Buffer
+    /// `[logitRows, vocabulary]`.
+    public let logits: Buffer
+
+    /// Room for passes of `tokens` tokens that want up to `logitRows` rows of logits at once.
+    public init(_ model: ModelConfiguration, tokens: Int, logitRows: Int, gate: GateRule) {
+        self.tokens = tokens
+        self.logitRows = logitRows
+        func buffer(_ width: Int, rows: Int = tokens) -> Buffer { Buffer(rows: rows, width: width) }
+        hidden = buffer(model.hiddenSize)
+        normed = buffer(model.hiddenSize)
+        qkv = buffer((model.heads + 2 * model.kvHeads) * model.headDimension)
+        attended = buffer(model.heads * model.headDimension)
+        routerLogits = buffer(model.experts)
+        routing = Routing(tokens: tokens, topK: model.topK, experts: max(1, model.experts), gate: gate)
+        activations = buffer(model.expertSize, rows: tokens * model.topK)
+        routed = buffer(model.hiddenSize, rows: tokens * model.topK)
+        denseActivations = buffer(model.intermediateSize)
+        sharedActivations = buffer(model.sharedExpertSize)
+        shared = buffer(model.hiddenSize)
+        sharedGate = buffer(1)
+        final = buffer(model.hiddenSize, rows: logitRows)
+        logits = buffer(model.vocabularySize, rows: logitRows)
+    }
+}

@@ -1,0 +1,210 @@
+// TokenizerFile: a Hugging Face `tokenizer.json`, as far as byte-level BPE needs it.
+
+#if canImport(FoundationEssentials)
+    internal import FoundationEssentials
+#else
+    internal import Foundation
+#endif
+
+/// The sections of a `tokenizer.json`.
+struct TokenizerFile: Decodable {
+    var addedTokens: [AddedToken]?
+    var normalizer: Part?
+    var preTokenizer: Part?
+    var postProcessor: Part?
+    var model: Model
+
+    enum CodingKeys: String, CodingKey {
+        case normalizer, model
+        case addedTokens = "added_tokens"
+        case preTokenizer = "pre_tokenizer"
+        case postProcessor = "post_processor"
+    }
+
+    struct AddedToken: Decodable {
+        var id: Int32
+        var content: String
+        var special: Bool?
+        var lstrip: Bool?
+        var rstrip: Bool?
+        var normalized: Bool?
+        var singleWord: Bool?
+
+        enum CodingKeys: String, CodingKey {
+            case id, content, special, lstrip, rstrip, normalized
+            case singleWord = "single_word"
+        }
+    }
+
+    struct Model: Decodable {
+        var type: String?
+        var vocab: [String: Int32]
+        var merges: [Merge]
+        var ignoreMerges: Bool?
+        var byteFallback: Bool?
+        var continuingSubwordPrefix: String?
+        var endOfWordSuffix: String?
+
+        enum CodingKeys: String, CodingKey {
+            case type, vocab, merges
+            case ignoreMerges = "ignore_merges"
+            case byteFallback = "byte_fallback"
+            case continuingSubwordPrefix = "continuing_subword_prefix"
+            case endOfWordSuffix = "end_of_word_suffix"
+        }
+    }
+
+    /// `["a", "b"]`, or `"a b"`.
+    struct Merge: Decodable {
+        var left: String
+        var right: String
+
+        init(from decoder: any Decoder) throws {
+            let container = try decoder.singleValueContainer()
+            let parts: [String]
+            if let text = try? container.decode(String.self) {
+                parts = text.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
+            } else {
+                parts = try container.decode([String].self)
+            }
+            guard parts.count == 2 else {
+                throw DecodingError.dataCorruptedError(
+                    in: container, debugDescription: "a merge of \(parts.count) parts")
+            }
+            (left, right) = (parts[0], parts[1])
+        }
+    }
+
+    /// A normalizer, pre-tokenizer or post-processor: a type and its settings.
+    struct Part: Decodable {
+        var type: String
+        var normalizers: [Part]?
+        var pretokenizers: [Part]?
+        var processors: [Part]?
+        var pattern: Pattern?
+        var behavior: String?
+        var invert: Bool?
+        var useRegex: Bool?
+        var addPrefixSpace: Bool?
+        var individualDigits: Bool?
+        var single: [Piece]?
+        var specialTokens: [String: SpecialToken]?
+
+        enum CodingKeys: String, CodingKey {
+            case type, normalizers, pretokenizers, processors, pattern, behavior, invert, single
+            case useRegex = "use_regex"
+            case addPrefixSpace = "add_prefix_space"
+            case individualDigits = "individual_digits"
+            case specialTokens = "special_tokens"
+        }
+
+        struct Pattern: Decodable {
+            var regex: String?
+            var string: String?
+
+            enum CodingKeys: String, CodingKey {
+                case regex = "Regex"
+                case string = "String"
+            }
+        }
+        struct Piece: Decodable {
+            var specialToken: Name?
+            var sequence: Name?
+
+            enum CodingKeys: String, CodingKey {
+                case specialToken = "SpecialToken"
+                case sequence = "Sequence"
+            }
+        }
+        struct Name: Decodable { var id: String }
+        struct SpecialToken: Decodable { var ids: [Int32] }
+    }
+
+    /// Reads the file.
+    init(_ bytes: UnsafeRawBufferPointer) throws(TokenizerError) {
+        do {
+            self = try JSONDecoder().decode(TokenizerFile.self, from: Data(bytes))
+        } catch DecodingError.keyNotFound(let key, let context) {
+            throw TokenizerError("tokenizer.json: \(Self.path(context.codingPath + [key])) is missing")
+        } catch DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context) {
+            throw TokenizerError("tokenizer.json: \(Self.path(context.codingPath)): \(context.debugDescription)")
+        } catch DecodingError.dataCorrupted(let context) {
+            throw TokenizerError("tokenizer.json: \(Self.path(context.codingPath)): \(context.debugDescription)")
+        } catch {
+            throw TokenizerError("tokenizer.json: \(error)")
+        }
+    }
+
+    private static func path(_ keys: [any CodingKey]) -> String {
+        keys.isEmpty ? "the file" : keys.map { $0.intValue.map(String.init) ?? $0.stringValue }.joined(separator: ".")
+    }
+
+    /// Whether text is brought into normalization form C.
+    func normalizes() throws(TokenizerError) -> Bool {
+        var isNFC = false
+        var pending = normalizer.map { [$0] } ?? []
+        while let part = pending.popLast() {
+            switch part.type {
+            case "NFC": isNFC = true
+            case "Sequence": pending += part.normalizers ?? []
+            default: throw TokenizerError("tokenizer.json: normalizer \(part.type) is not supported; NFC is")
+            }
+        }
+        return isNFC
+    }
+
+    /// The pre-tokenizer's steps.
+    func makePreTokenizer() throws(TokenizerError) -> PreTokenizer {
+        guard let preTokenizer else {
+            throw TokenizerError("tokenizer.json: pre_tokenizer is missing; ByteLevel is expected")
+        }
+        var steps: [PreTokenizer.Step] = []
+        var isByteLevel = false
+        for part in preTokenizer.type == "Sequence" ? preTokenizer.pretokenizers ?? [] : [preTokenizer] {
+            switch part.type {
+            case "ByteLevel":
+                isByteLevel = true
+                guard part.addPrefixSpace != true else {
+                    throw TokenizerError("tokenizer.json: ByteLevel with add_prefix_space is not supported")
+                }
+                if part.useRegex ?? true { steps.append(.gpt2) }
+            case "Digits": steps.append(.digits(count: part.individualDigits == true ? 1 : .max))
+            case "Split":
+                let pattern = part.pattern?.regex ?? part.pattern?.string ?? ""
+                guard part.behavior ?? "Isolated" == "Isolated" || part.behavior == "Removed" && part.invert == true,
+                    let step = PreTokenizer.patterns[pattern]
+                else { throw TokenizerError("tokenizer.json: the split pattern \(pattern) is not known") }
+                steps.append(step)
+            default: throw TokenizerError("tokenizer.json: pre-tokenizer \(part.type) is not supported")
+            }
+        }
+        guard isByteLevel else {
+            throw TokenizerError("tokenizer.json: no ByteLevel pre-tokenizer: not byte-level BPE")
+        }
+        return PreTokenizer(steps: steps)
+    }
+
+    /// The ids that the post-processor puts before and after a text.
+    func makeFrame() throws(TokenizerError) -> (before: [Int32], after: [Int32]) {
+        var before: [Int32] = []
+        var after: [Int32] = []
+        guard let postProcessor else { return ([], []) }
+        for part in postProcessor.type == "Sequence" ? postProcessor.processors ?? [] : [postProcessor] {
+            switch part.type {
+            case "ByteLevel": continue
+            case "TemplateProcessing":
+                var isBefore = true
+                for piece in part.single ?? [] {
+                    if piece.sequence != nil { isBefore = false }
+                    guard let name = piece.specialToken?.id else { continue }
+                    guard let ids = part.specialTokens?[name]?.ids else {
+                        throw TokenizerError("tokenizer.json: the template's special token \(name) has no ids")
+                    }
+                    if isBefore { before += ids } else { after += ids }
+                }
+            default: throw TokenizerError("tokenizer.json: post-processor \(part.type) is not supported")
+            }
+        }
+        return (before, after)
+    }
+}

@@ -1,0 +1,249 @@
+// The recorder against golden dumps, and its control sequences.
+
+import Experts
+import Foundation
+import Support
+import Testing
+
+/// The physical ids of one pass, `[tokens][K]` per layer that routed.
+private struct PassInput: Decodable {
+    var id: Int?
+    var mode: Int?
+    var ids: [String: [[Int32]]]
+
+    enum CodingKeys: String, CodingKey {
+        case id = "forward_pass_id"
+        case mode = "forward_mode"
+        case ids = "topk_ids"
+    }
+
+    /// Routes every layer through block alignment straight into the pass's rows.
+    func counts(_ placement: Placement) throws -> PassCounts {
+        let alignment = BlockAlignment()
+        var pass = PassCounts(placement: placement)
+        let tokens = ids.values.map { $0.count { $0.contains { $0 >= 0 } } }.max() ?? 0
+        pass.begin(
+            pass: id ?? 0, mode: mode.flatMap(ForwardMode.init(rawValue:)) ?? .decode, tokens: tokens,
+            placement: placement)
+        try pass.withMutableCounts { counts in
+            for (layer, ids) in ids {
+                let row = try #require(Int(layer)) * placement.physicalExperts
+                try ids.flatMap { $0 }.withUnsafeBufferPointer {
+                    try alignment.align(
+                        ids: $0, expertCount: placement.physicalExperts, blockSize: 4,
+                        countsInto: try #require(counts.baseAddress) + row)
+                }
+            }
+        }
+        return pass
+    }
+}
+
+/// Counts in rows, as the goldens nest them.
+private func flat(_ nested: [[[Int32]]]) -> [Int32] { nested.flatMap { $0.flatMap { $0 } } }
+
+/// One pass whose only load is `count` pairs for slot 0 of layer 0.
+private func pass(_ placement: Placement, _ count: Int32, tokens: Int = 1) -> PassCounts {
+    var pass = PassCounts(placement: placement)
+    pass.begin(pass: Int(count), mode: .decode, tokens: tokens, placement: placement)
+    pass.withMutableCounts { $0[0] = count }
+    return pass
+}
+
+@Suite struct RecorderTests {
+    private struct Input: Decodable {
+        var map: [[Int]]
+        var passes: [PassInput]
+
+        enum CodingKeys: String, CodingKey {
+            case passes
+            case map = "physical_to_logical_map"
+        }
+    }
+
+    private struct Expected: Decodable {
+        var physical: [[[Int32]]]
+        var logical: [[[Int32]]]
+        var total: [[Int64]]
+        var ranks: [[[Int]]]
+        var rates: [[Float]]
+        var passRates: [Float]
+        var totalRates: [Float]
+        var windows: [[String: Float]]
+
+        enum CodingKeys: String, CodingKey {
+            case physical = "global_physical_count_per_pass"
+            case logical = "logical_count_per_pass"
+            case total = "logical_count_total"
+            case ranks = "gpu_physical_count_per_pass"
+            case rates = "utilization_rate_per_pass_per_layer"
+            case passRates = "utilization_rate_per_pass"
+            case totalRates = "utilization_rate_total_per_layer"
+            case windows = "window_mean_utilization"
+        }
+    }
+
+    @Test(
+        "the golden cases hold from ids to the dump file's bytes",
+        arguments: ["tiny_identity", "redundant_8_to_12", "padded_rows", "window_12_passes"])
+    func goldenCase(name: String) throws {
+        let input = try Golden.decode(Input.self, "recorder/\(name)/input.json")
+        let expected = try Golden.decode(Expected.self, "recorder/\(name)/expected.json")
+        let placement = try Placement(
+            rows: input.map, logicalExperts: expected.total[0].count, ranks: expected.ranks[0][0].count)
+        var recorder = Recorder(
+            layers: placement.layers, logicalExperts: placement.logicalExperts, capacity: .unbounded)
+        recorder.start()
+        for (index, pass) in input.passes.enumerated() {
+            let pass = try pass.counts(placement)
+            #expect(pass.counts == expected.physical[index].flatMap { $0 })
+            #expect(abs(pass.balancedness - expected.passRates[index]) <= 1e-6)
+            recorder.append(pass)
+            for (window, mean) in expected.windows[index] {
+                let passes = try #require(Int(window))
+                let found = try #require(recorder.balancedness.mean(last: passes))
+                #expect(abs(found - mean) <= 1e-6)
+            }
+        }
+        let snapshot = recorder.dump()
+        #expect(snapshot.logicalCounts == flat(expected.logical))
+        #expect(snapshot.totals == expected.total.flatMap { $0 })
+
+        let golden = try StoredEntries(Array(Golden.data("recorder/\(name)/stat.pt")))
+        #expect(try golden.value() == StatDump.value(snapshot))
+        let ours = try StoredEntries(PyTorchArchive.bytes(StatDump.value(snapshot), root: "r"))
+        #expect(try ours.data("data.pkl") == golden.data("data.pkl"))
+        #expect(try ours.data("data/0") == golden.data("data/0"))
+    }
+
+    @Test("rates of counts summed over passes equal the golden ones", arguments: ["tiny_identity", "window_12_passes"])
+    func summedRates(name: String) throws {
+        let expected = try Golden.decode(Expected.self, "recorder/\(name)/expected.json")
+        for layer in expected.totalRates.indices {
+            let sums = expected.physical[0][layer].indices.map { slot in
+                expected.physical.reduce(0) { $0 + Int($1[layer][slot]) }
+            }
+            let rate = Balancedness.rate(ofLayer: sums, ranks: expected.ranks[0][0].count)
+            #expect(abs(rate - expected.totalRates[layer]) <= 1e-6)
+        }
+    }
+
+    @Test("a bounded recorder dumps all rows in storage order and keeps its write position")
+    func circularBuffer() throws {
+        struct Case: Decodable {
+            var capacity: Int
+            var dumpsAfter: [Int]
+            var map: [[Int]]
+            var passes: [PassInput]
+            enum CodingKeys: String, CodingKey {
+                case passes
+                case capacity = "buffer_size"
+                case dumpsAfter = "dumps_after_pass"
+                case map = "physical_to_logical_map"
+            }
+        }
+        let test = try Golden.decode(Case.self, "recorder/circular_buffer/case.json")
+        let placement = try Placement(rows: test.map, logicalExperts: 4)
+        var recorder = Recorder(layers: 2, logicalExperts: 4, capacity: .passes(test.capacity))
+        recorder.start()
+        var dumps: [Snapshot] = []
+        var history: [[Int32]] = []
+        for (index, pass) in test.passes.enumerated() {
+            let pass = try pass.counts(placement)
+            recorder.append(pass)
+            history.append(pass.counts)
+            if test.dumpsAfter.contains(index + 1) { dumps.append(recorder.dump()) }
+        }
+        for (index, dump) in dumps.enumerated() {
+            let golden = try StoredEntries(Array(Golden.data("recorder/circular_buffer/dump\(index).pt")))
+            #expect(try golden.value() == StatDump.value(dump))
+        }
+        #expect(dumps.map(\.passes) == [5, 2])
+        #expect(dumps[0].timeOrderedCounts() == history[2..<5].flatMap { $0 })
+        #expect(dumps[1].timeOrderedCounts() == history[5..<7].flatMap { $0 })
+        #expect(dumps[0].totals == (0..<8).map { cell in history[..<5].reduce(0) { $0 + Int64($1[cell]) } })
+    }
+
+    @Test("start forgets, stop keeps, dump hands out and forgets but changes no state", arguments: [4, -1])
+    func controlSequence(setting: Int) throws {
+        let placement = try Placement.trivial(layers: 1, logicalExperts: 2)
+        var recorder = Recorder(
+            layers: 1, logicalExperts: 2, capacity: try #require(Recorder.Capacity(setting: setting)))
+        recorder.append(pass(placement, 1))
+        #expect(recorder.passes == 0, "nothing before start")
+        let firstStart = recorder.start()
+        recorder.append(pass(placement, 2, tokens: 5))
+        recorder.append(pass(placement, 3, tokens: 6))
+        let stops = [recorder.stop(), recorder.stop()]
+        #expect(!firstStart && stops == [true, false], "whether it was recording")
+        recorder.append(pass(placement, 4))
+        #expect(recorder.snapshot().totals == [5, 0], "nothing after stop, and a snapshot keeps")
+
+        let first = recorder.dump()
+        #expect(first.totals == [5, 0] && first.passes == 2 && first.tokens == 11)
+        #expect(first.timeOrderedCounts() == [2, 0, 3, 0])
+        #expect(!recorder.isRecording)
+
+        recorder.start()
+        recorder.append(pass(placement, 7))
+        let running = recorder.dump()
+        #expect(running.totals == [7, 0] && recorder.isRecording, "dump without stop")
+        recorder.append(pass(placement, 8))
+        let secondStart = recorder.start()
+        recorder.append(pass(placement, 9))
+        let restarted = recorder.dump()
+        #expect(secondStart && restarted.totals == [9, 0], "a second start forgets too")
+        let empty = recorder.dump()
+        #expect(empty.passes == 0 && empty.tokens == 0 && empty.rowOrder.isEmpty)
+        #expect(empty.logicalCounts.allSatisfy { $0 == 0 })
+        #expect(empty.rows == (setting == -1 ? 0 : 4))
+        #expect(empty.balancedness.mean(last: 1000) == nil)
+    }
+
+    @Test("an unbounded recorder keeps every pass across its doublings, also in a second recording")
+    func unboundedGrowth() throws {
+        let placement = try Placement.trivial(layers: 1, logicalExperts: 2)
+        var recorder = Recorder(layers: 1, logicalExperts: 2, capacity: .unbounded)
+        for passes in [Int32(300), 3, 513] {
+            recorder.start()
+            for number in 0..<passes { recorder.append(pass(placement, number)) }
+            let dump = recorder.dump()
+            #expect(dump.logicalCounts == (0..<passes).flatMap { [$0, 0] })
+            #expect(dump.rows == Int(passes))
+        }
+    }
+
+    @Test("counts from before and after a rebalance both fold by their own placement")
+    func acrossPlacements() throws {
+        let before = try Placement(rows: [[0, 1, 0]], logicalExperts: 2)
+        let after = try Placement(rows: [[1, 0, 1]], logicalExperts: 2, epoch: 1)
+        var recorder = Recorder(layers: 1, logicalExperts: 2, capacity: .passes(2))
+        recorder.start()
+        var pass = PassCounts(placement: before)
+        for placement in [before, after] {
+            pass.begin(pass: 1 + placement.epoch, mode: .extend, tokens: 3, placement: placement)
+            pass.withMutableCounts { _ = $0.update(from: [4, 5, 6]) }
+            recorder.append(pass)
+        }
+        let dump = recorder.dump()
+        #expect(dump.logicalCounts == [10, 5, 5, 10])
+    }
+
+    @Test("beginning a pass clears the last one")
+    func beginClears() throws {
+        let placement = try Placement.trivial(layers: 2, logicalExperts: 2)
+        var pass = pass(placement, 3)
+        pass.begin(pass: 8, mode: .mixed, tokens: 9, placement: placement)
+        #expect(pass.counts == [0, 0, 0, 0] && pass.id == 8 && pass.mode == .mixed && pass.tokens == 9)
+        #expect(pass.balancedness == 1)
+        let wider = try Placement.trivial(layers: 2, logicalExperts: 2, redundant: 2)
+        pass.begin(pass: 9, mode: .idle, tokens: 0, placement: wider)
+        #expect(pass.counts.count == 8)
+    }
+
+    @Test(
+        "a buffer setting is positive or -1", arguments: [(1000, true), (1, true), (-1, true), (0, false), (-2, false)])
+    func settings(setting: Int, isValid: Bool) {
+        #expect((Recorder.Capacity(setting: setting) != nil) == isValid)
+    }
+}
