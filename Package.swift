@@ -30,6 +30,9 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         // HTTP/1.1 on SwiftNIO. No traits: none of our code needs full Foundation or swift-configuration.
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
+        // What Hummingbird stands on; named because we listen for hang-ups in its channel pipeline.
+        .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
         // The logging interface that Hummingbird and the service lifecycle speak already.
         .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
         // Ctrl-C and SIGTERM: starts the server, drains it, stops it.
@@ -59,6 +62,10 @@ let package = Package(
             dependencies: [
                 "Engine", "Text", "Experts", "Models", "Compute",
                 .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
@@ -91,6 +98,9 @@ let package = Package(
                 "Server", "Engine", "Models", "Compute", "Experts", "Text", "DemoModel", "Support",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdTesting", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
             swiftSettings: swiftSettings),
         .testTarget(

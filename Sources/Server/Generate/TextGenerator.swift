@@ -1,0 +1,105 @@
+// TextGenerator: text or ids in, text out. Used by the HTTP routes and by `switchyard generate`.
+//
+// Past `Engine.submit` there is no text; before it there are no pages. One task per batch reads the engine's streams.
+
+public import Engine
+internal import Synchronization
+internal import Text
+
+/// Text or ids in, text out.
+public final class TextGenerator: Sendable {
+    /// Tokenizer, chat template and recommended sampling values.
+    public let text: ModelText
+    /// What was loaded, and where it runs.
+    public let model: ModelDescription
+    private let engine: any InferenceEngine
+    private let active = Mutex<Set<String>>([])
+
+    /// A generator of text in front of `engine`.
+    public init(engine: any InferenceEngine, text: ModelText) {
+        self.engine = engine
+        self.text = text
+        model = engine.model
+    }
+
+    /// Submits `requests` in order.
+    ///
+    /// - Throws: `EngineError` or `RequestError` when one of them is refused; none of them runs then.
+    public func generate(_ requests: [TextRequest]) async throws -> TextBatch {
+        let start = ContinuousClock.now
+        var runs: [Run] = []
+        for request in requests {
+            let ids = try encode(request)
+            var sampling = request.sampling
+            if request.fillsContext { sampling.maxNewTokens = max(model.contextLength - ids.count, 1) }
+            let stream = try await engine.submit(
+                GenerationRequest(id: request.id, promptIDs: ids, sampling: sampling, logprobs: request.logprobs))
+            let assembly = TextAssembly(
+                request, promptIDs: ids, tokenizer: text.tokenizer, endOfSequenceIDs: model.endOfSequenceIDs)
+            runs.append(Run(stream: stream, assembly: assembly))
+        }
+        let accepted = runs
+        let names = requests.map(\.id)
+        active.withLock { $0.formUnion(names) }
+        return TextBatch(count: accepted.count) { [self] board in
+            await withDiscardingTaskGroup { group in
+                for (index, run) in accepted.enumerated() {
+                    group.addTask { [self] in
+                        await follow(run, since: start) { board.publish($0, at: index) }
+                        _ = active.withLock { $0.remove(names[index]) }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the request `id`, and those of a batch that was given `id` as its common name.
+    public func abort(_ id: String) async {
+        let names = active.withLock { $0.filter { $0 == id || $0.hasPrefix(id + "_") } }
+        for name in names { await engine.cancel(name) }
+    }
+
+    /// Ends all requests.
+    public func abortAll() async {
+        for name in active.withLock({ $0 }) { await engine.cancel(name) }
+    }
+
+    /// Token ids of the request's prompt.
+    ///
+    /// - Throws: `RequestError` when the request asks for logprobs of prompt positions that do not exist.
+    private func encode(_ request: TextRequest) throws(RequestError) -> [Int32] {
+        let ids =
+            switch request.prompt {
+            case .text(let text): self.text.tokenizer.encode(text, addSpecialTokens: true)
+            case .templated(let text): self.text.tokenizer.encode(text)
+            case .ids(let ids): ids
+            }
+        if let start = request.logprobs?.promptStart, start > ids.count {
+            throw RequestError(
+                "logprob_start_len is \(start), but the prompt has \(ids.count) tokens: "
+                    + "send -1 to \(ids.count).", field: "logprob_start_len")
+        }
+        return ids
+    }
+
+    /// Reads one engine stream to its end, or to a stop text, which frees the request's place at once.
+    private func follow(_ run: Run, since start: ContinuousClock.Instant, publish: (TextOutput) -> Void) async {
+        var assembly = run.assembly
+        for await event in run.stream {
+            assembly.append(event)
+            assembly.note(elapsed: ContinuousClock.now - start)
+            publish(assembly.output)
+            guard let finish = assembly.output.finish else { continue }
+            if case .stopText = finish { await engine.cancel(assembly.output.id) }
+            return
+        }
+        guard !Task.isCancelled else { return }
+        assembly.abandon()
+        publish(assembly.output)
+    }
+
+    private struct Run: Sendable {
+        var stream: AsyncStream<GenerationEvent>
+        var assembly: TextAssembly
+    }
+}

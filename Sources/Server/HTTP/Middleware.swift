@@ -1,0 +1,54 @@
+// Middleware: every error leaves as JSON; with an API key, nobody gets in without it.
+
+internal import HTTPTypes
+internal import Hummingbird
+internal import Logging
+
+/// Turns errors into replies, in OpenAI's shape below /v1 and in the native one elsewhere.
+struct ErrorReplies: RouterMiddleware {
+    func handle(
+        _ request: Request, context: ServerContext,
+        next: (Request, ServerContext) async throws -> Response
+    ) async throws -> Response {
+        do {
+            return try await next(request, context)
+        } catch {
+            var failure = RequestFailure(error)
+            if failure.status == .notFound, failure.code == nil {
+                failure.message = "There is no \(request.method) \(request.uri.path) here."
+            }
+            if failure.status == .internalServerError {
+                context.logger.error("request failed", metadata: ["path": "\(request.uri.path)", "error": "\(error)"])
+            }
+            return try failure.response(openAI: request.uri.path.hasPrefix("/v1/"))
+        }
+    }
+}
+
+/// Lets requests pass that carry `Authorization: Bearer <key>`; `/health*`, `/ready` and OPTIONS are open.
+struct APIKeyCheck: RouterMiddleware {
+    let key: String
+
+    private struct Unauthorized: Encodable {
+        var error = "Unauthorized"
+    }
+
+    func handle(
+        _ request: Request, context: ServerContext,
+        next: (Request, ServerContext) async throws -> Response
+    ) async throws -> Response {
+        let path = request.uri.path
+        let isOpen = path.hasPrefix("/health") || path == "/ready" || request.method == .options
+        guard isOpen || Self.isEqual(request.headers[.authorization] ?? "", "Bearer " + key) else {
+            return try .json(Unauthorized(), status: .unauthorized, headers: [.wwwAuthenticate: "Bearer"])
+        }
+        return try await next(request, context)
+    }
+
+    /// Compares without telling by its duration how much of the key was right.
+    private static func isEqual(_ given: String, _ expected: String) -> Bool {
+        let (given, expected) = (Array(given.utf8), Array(expected.utf8))
+        guard given.count == expected.count else { return false }
+        return zip(given, expected).reduce(UInt8(0)) { $0 | ($1.0 ^ $1.1) } == 0
+    }
+}

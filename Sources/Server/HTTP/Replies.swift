@@ -1,0 +1,81 @@
+// Replies: waits for a batch, or writes it as server-sent events; both give the batch up when the client hangs up.
+
+internal import HTTPTypes
+internal import Hummingbird
+internal import NIOCore
+
+/// Turns updates into events. A value that travels with one stream.
+protocol EventRenderer: Sendable {
+    /// Appends the events for what changed.
+    mutating func render(_ updates: [IndexedOutput], to events: inout EventBuffer) throws
+    /// Appends what follows the last update, before `[DONE]`.
+    mutating func finish(_ events: inout EventBuffer) throws
+}
+
+extension EventRenderer {
+    mutating func finish(_ events: inout EventBuffer) throws {}
+}
+
+/// Events on their way into one write.
+struct EventBuffer {
+    private(set) var bytes = ByteBuffer()
+
+    /// Appends `data: <JSON>` and a blank line.
+    mutating func append(_ value: some Encodable) throws {
+        var json = try encodeJSON(value)
+        bytes.writeStaticString("data: ")
+        bytes.writeBuffer(&json)
+        bytes.writeStaticString("\n\n")
+    }
+
+    /// Appends the event that ends a stream.
+    mutating func appendDone() { bytes.writeStaticString("data: [DONE]\n\n") }
+}
+
+extension TextBatch {
+    /// All outputs once they are done.
+    ///
+    /// - Throws: `ClientHungUp` when the client did not wait for them.
+    func finished(for channel: any Channel) async throws -> [TextOutput] {
+        let watch = HangUpWatch(channel) { [weak self] in self?.cancel() }
+        defer { watch.end() }
+        guard let outputs = await finished() else { throw ClientHungUp() }
+        return outputs
+    }
+
+    /// A reply that streams the batch. Tokens that are ready together are one write.
+    func eventStream(for channel: any Channel, _ renderer: some EventRenderer) -> Response {
+        let watch = HangUpWatch(channel) { [weak self] in self?.cancel() }
+        let body = ResponseBody { writer in
+            defer {
+                watch.end()
+                self.cancel()
+            }
+            var renderer = renderer
+            var running = Set(0..<self.count)
+            for await updates in self {
+                for update in updates where update.output.finish != nil { running.remove(update.index) }
+                var events = EventBuffer()
+                do {
+                    try renderer.render(updates, to: &events)
+                } catch {
+                    try events.append(NativeErrorBody(RequestFailure(error)))
+                    events.appendDone()
+                    try await writer.write(events.bytes)
+                    try await writer.finish(nil)
+                    return
+                }
+                if events.bytes.readableBytes > 0 { try await writer.write(events.bytes) }
+            }
+            guard running.isEmpty else { throw ClientHungUp() }
+            var events = EventBuffer()
+            try renderer.finish(&events)
+            events.appendDone()
+            try await writer.write(events.bytes)
+            try await writer.finish(nil)
+        }
+        return Response(
+            status: .ok, headers: [.contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-cache"],
+            body: body)
+    }
+}

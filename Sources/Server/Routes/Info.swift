@@ -1,0 +1,100 @@
+// Info: what is served and how, and small controls.
+
+internal import Engine
+internal import HTTPTypes
+internal import Hummingbird
+
+/// Model and server information, abort, cache flush.
+struct InfoRoute: Sendable {
+    let state: ServerState
+
+    private struct Abort: Decodable {
+        var rid: String?
+        var abortAll: Bool?
+
+        enum CodingKeys: String, CodingKey {
+            case rid
+            case abortAll = "abort_all"
+        }
+    }
+
+    func register(on router: Router<ServerContext>) {
+        for path: RouterPath in ["/model_info", "/get_model_info"] {
+            router.get(path) { _, _ in try Response.json(modelInfo) }
+        }
+        for path: RouterPath in ["/server_info", "/get_server_info"] {
+            router.get(path) { _, _ in try Response.json(await serverInfo()) }
+        }
+        router.post("/abort_request") { request, _ in
+            let body = try await request.decode(Abort.self)
+            if body.abortAll == true {
+                await state.generator.abortAll()
+            } else if let rid = body.rid {
+                await state.generator.abort(rid)
+            } else {
+                throw RequestError("rid is missing: name the request, or send abort_all true.", field: "rid")
+            }
+            return Response(status: .ok)
+        }
+        router.get("/flush_cache") { _, _ in await flushCache() }
+        router.post("/flush_cache") { _, _ in await flushCache() }
+    }
+
+    private var modelInfo: JSONValue {
+        let model = state.generator.model
+        let path = JSONValue.string(state.settings.modelPath)
+        return .object([
+            "model_path": path,
+            "tokenizer_path": path,
+            "is_generation": .bool(true),
+            "served_model_name": .string(state.settings.servedModelName),
+            "preferred_sampling_params": .null,
+            "weight_version": .string("default"),
+            "load_format": .string("auto"),
+            "reasoning_parser": .null,
+            "tool_call_parser": .null,
+            "disaggregation_mode": .string("null"),
+            "has_image_understanding": .bool(false),
+            "has_audio_understanding": .bool(false),
+            "model_type": .string(model.modelType),
+            "architectures": .array([.string(model.architecture)]),
+        ])
+    }
+
+    private func serverInfo() async -> JSONValue {
+        let model = state.generator.model
+        let statistics = await state.engine.statistics()
+        var info = state.settings.arguments
+        info["max_total_num_tokens"] = .int(statistics.maxTotalTokens)
+        info["max_req_input_len"] = .int(max(min(statistics.contextLength, statistics.maxTotalTokens) - 1, 0))
+        info["version"] = .string(state.settings.version)
+        info["startup_time"] = .int(state.created)
+        info["device_name"] = .string(model.device)
+        info["instruction_set"] = .string(model.instructionSet)
+        info["internal_states"] = .array([
+            .object([
+                "last_gen_throughput": .double(statistics.generationThroughput),
+                "num_running_reqs": .int(statistics.runningRequests),
+                "num_queue_reqs": .int(statistics.queuedRequests),
+                "num_used_tokens": .int(statistics.usedTokens),
+                "num_requests_total": .int(statistics.requestsTotal),
+                "prompt_tokens_total": .int(statistics.promptTokensTotal),
+                "generation_tokens_total": .int(statistics.generatedTokensTotal),
+                "forward_passes_total": .int(statistics.passesTotal),
+                "is_recording_expert_distribution": .bool(statistics.isRecording),
+            ])
+        ])
+        return .object(info)
+    }
+
+    /// There is no prefix cache to empty yet; refused while requests run or wait, as clients expect.
+    private func flushCache() async -> Response {
+        let statistics = await state.engine.statistics()
+        guard statistics.runningRequests == 0, statistics.queuedRequests == 0 else {
+            return .text(
+                "Flush cache failed: \(statistics.runningRequests) requests run and \(statistics.queuedRequests) wait.\n",
+                status: .badRequest)
+        }
+        return .text("Cache flushed.\n")
+    }
+}

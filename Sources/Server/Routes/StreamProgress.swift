@@ -1,0 +1,56 @@
+// StreamProgress: what of each cumulative output has been sent, so that OpenAI chunks carry only what is new.
+
+internal import Engine
+
+/// What of each cumulative output has been sent.
+struct StreamProgress: Sendable {
+    /// What an update adds.
+    struct News {
+        /// Whether nothing was sent for this choice before.
+        var isFirst: Bool
+        var text: String
+        var logprobs: [PositionLogprobs]
+        var isFinal: Bool
+
+        /// Whether a chunk would say nothing.
+        var isEmpty: Bool { text.isEmpty && logprobs.isEmpty && !isFinal }
+    }
+
+    private struct Sent {
+        var hasBegun = false
+        var textBytes = 0
+        var logprobs = 0
+    }
+
+    private var sent: [Sent]
+    private var latest: [TextOutput?]
+    private let samples: Int
+
+    /// - Parameters:
+    ///   - count: choices in all.
+    ///   - samples: choices per prompt.
+    init(count: Int, samples: Int) {
+        sent = Array(repeating: Sent(), count: count)
+        latest = Array(repeating: nil, count: count)
+        self.samples = samples
+    }
+
+    /// What `update` adds to what was taken before; it counts as sent when it is not empty.
+    mutating func take(_ update: IndexedOutput) -> News {
+        let (index, output) = (update.index, update.output)
+        latest[index] = output
+        let news = News(
+            isFirst: !sent[index].hasBegun, text: output.text.suffix(afterUTF8: sent[index].textBytes),
+            logprobs: Array(output.outputLogprobs.dropFirst(sent[index].logprobs)), isFinal: output.finish != nil)
+        sent[index] = Sent(
+            hasBegun: sent[index].hasBegun || !news.isEmpty, textBytes: output.text.utf8.count,
+            logprobs: output.outputLogprobs.count)
+        return news
+    }
+
+    /// Tokens of one choice so far.
+    func usage(of output: TextOutput) -> Usage { Usage([output], samples: 1) }
+
+    /// Tokens of all choices so far.
+    var usage: Usage { Usage(latest.compactMap { $0 }, samples: samples) }
+}

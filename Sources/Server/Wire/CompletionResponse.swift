@@ -1,0 +1,74 @@
+// CompletionResponse: the reply of /v1/completions, whole or as one chunk of a stream.
+
+internal import Engine
+internal import Text
+
+/// A `text_completion` object.
+struct CompletionResponse: Encodable {
+    var id: String
+    var created: Int
+    var model: String
+    var choices: [CompletionChoice]
+    var usage: Usage?
+
+    enum CodingKeys: CodingKey { case id, object, created, model, choices, usage }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(id, forKey: .id)
+        try container.encode("text_completion", forKey: .object)
+        try container.encode(created, forKey: .created)
+        try container.encode(model, forKey: .model)
+        try container.encode(choices, forKey: .choices)
+        try container.encode(usage, forKey: .usage)
+    }
+}
+
+/// One sample of one prompt.
+struct CompletionChoice: Encodable {
+    var index: Int
+    var text: String
+    var logprobs: CompletionLogprobs?
+    var finish: TextFinish?
+
+    enum CodingKeys: String, CodingKey {
+        case index, text, logprobs
+        case finishReason = "finish_reason"
+        case matchedStop = "matched_stop"
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(index, forKey: .index)
+        try container.encode(text, forKey: .text)
+        try container.encode(logprobs, forKey: .logprobs)
+        try container.encode(finish?.nativeName, forKey: .finishReason)
+        try container.encode(finish.map(MatchedStop.init), forKey: .matchedStop)
+    }
+}
+
+/// Log-probabilities as parallel lists.
+struct CompletionLogprobs: Encodable {
+    var tokens: [String] = []
+    var tokenLogprobs: [Float?] = []
+    var topLogprobs: [[String: Float]?] = []
+    var textOffset: [Int] = []
+
+    enum CodingKeys: String, CodingKey {
+        case tokens
+        case tokenLogprobs = "token_logprobs"
+        case topLogprobs = "top_logprobs"
+        case textOffset = "text_offset"
+    }
+
+    init(_ positions: some Sequence<PositionLogprobs>, tokenizer: Tokenizer) {
+        func text(_ token: TokenLogprob) -> String { tokenizer.decode(CollectionOfOne(token.id)) }
+        for position in positions {
+            tokens.append(text(position.token))
+            tokenLogprobs.append(position.token.logprob.isFinite ? position.token.logprob : nil)
+            let top = position.top.filter(\.logprob.isFinite).map { (text($0), $0.logprob) }
+            topLogprobs.append(top.isEmpty ? nil : Dictionary(top) { best, _ in best })
+            textOffset.append(-1)
+        }
+    }
+}

@@ -1,0 +1,155 @@
+// SamplingFields: sampling parameters as clients spell them, in `sampling_params` and flat in the OpenAI requests.
+
+internal import Engine
+
+/// Sampling parameters as clients spell them; nil and null take the default.
+struct SamplingFields: Decodable, Sendable {
+    var maxNewTokens: Int?
+    var minNewTokens: Int?
+    var temperature: Float?
+    var topP: Float?
+    var topK: Int?
+    var minP: Float?
+    var frequencyPenalty: Float?
+    var presencePenalty: Float?
+    var repetitionPenalty: Float?
+    var stop: OneOrMany<String>?
+    var stopTokenIDs: [Int32]?
+    var ignoreEOS: Bool?
+    var skipSpecialTokens: Bool?
+    var noStopTrim: Bool?
+    var logitBias: [String: Float]?
+    var seed: Int?
+    var n: Int?
+
+    enum CodingKeys: String, CodingKey {
+        case maxNewTokens = "max_new_tokens"
+        case minNewTokens = "min_new_tokens"
+        case temperature
+        case topP = "top_p"
+        case topK = "top_k"
+        case minP = "min_p"
+        case frequencyPenalty = "frequency_penalty"
+        case presencePenalty = "presence_penalty"
+        case repetitionPenalty = "repetition_penalty"
+        case stop
+        case stopTokenIDs = "stop_token_ids"
+        case ignoreEOS = "ignore_eos"
+        case skipSpecialTokens = "skip_special_tokens"
+        case noStopTrim = "no_stop_trim"
+        case logitBias = "logit_bias"
+        case seed = "sampling_seed"
+        case n
+    }
+
+    /// Features of sglang that this version does not have.
+    static let unsupported = [
+        "json_schema", "regex", "ebnf", "structural_tag", "stop_regex", "beam_width", "custom_params",
+    ]
+
+    init() {}
+
+    init(from decoder: any Decoder) throws {
+        try refuseUnsupported(Self.unsupported, in: decoder)
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        maxNewTokens = try container.decodeIfPresent(Int.self, forKey: .maxNewTokens)
+        minNewTokens = try container.decodeIfPresent(Int.self, forKey: .minNewTokens)
+        temperature = try container.decodeIfPresent(Float.self, forKey: .temperature)
+        topP = try container.decodeIfPresent(Float.self, forKey: .topP)
+        topK = try container.decodeIfPresent(Int.self, forKey: .topK)
+        minP = try container.decodeIfPresent(Float.self, forKey: .minP)
+        frequencyPenalty = try container.decodeIfPresent(Float.self, forKey: .frequencyPenalty)
+        presencePenalty = try container.decodeIfPresent(Float.self, forKey: .presencePenalty)
+        repetitionPenalty = try container.decodeIfPresent(Float.self, forKey: .repetitionPenalty)
+        stop = try container.decodeIfPresent(OneOrMany<String>.self, forKey: .stop)
+        stopTokenIDs = try container.decodeIfPresent([Int32].self, forKey: .stopTokenIDs)
+        ignoreEOS = try container.decodeIfPresent(Bool.self, forKey: .ignoreEOS)
+        skipSpecialTokens = try container.decodeIfPresent(Bool.self, forKey: .skipSpecialTokens)
+        noStopTrim = try container.decodeIfPresent(Bool.self, forKey: .noStopTrim)
+        logitBias = try container.decodeIfPresent([String: Float].self, forKey: .logitBias)
+        seed = try container.decodeIfPresent(Int.self, forKey: .seed)
+        n = try container.decodeIfPresent(Int.self, forKey: .n)
+    }
+}
+
+extension SamplingFields {
+    /// The fields checked against their ranges, on top of `defaults`.
+    ///
+    /// - Parameters:
+    ///   - defaults: what missing fields mean.
+    ///   - prefix: written before a field's name in messages, such as `sampling_params.`.
+    ///   - names: how this API spells a field where it differs from `/generate`.
+    ///   - vocabularySize: ids must be below.
+    /// - Returns: parameters that the engine accepts.
+    /// - Throws: `RequestError` naming the field, the value found and the allowed range.
+    func parameters(
+        over defaults: SamplingParameters, prefix: String = "", names: [CodingKeys: String] = [:],
+        vocabularySize: Int
+    ) throws(RequestError) -> SamplingParameters {
+        func check<Value>(_ key: CodingKeys, _ value: Value?, _ allowed: String, _ holds: (Value) -> Bool)
+            throws(RequestError)
+        {
+            guard let value, !holds(value) else { return }
+            let name = names[key] ?? prefix + key.rawValue
+            throw RequestError("\(name) is \(value), but must be \(allowed).", field: name)
+        }
+        try check(.maxNewTokens, maxNewTokens, "0 or more") { $0 >= 0 }
+        let most = maxNewTokens ?? defaults.maxNewTokens
+        try check(.minNewTokens, minNewTokens, "from 0 to the \(most) tokens asked for") { (0...most).contains($0) }
+        try check(.temperature, temperature, "0 or more") { $0 >= 0 && $0.isFinite }
+        try check(.topP, topP, "above 0 and at most 1") { $0 > 0 && $0 <= 1 }
+        try check(.topK, topK, "-1 (all tokens) or 1 or more") { $0 == -1 || $0 >= 1 }
+        try check(.minP, minP, "from 0 to 1") { (0...1).contains($0) }
+        try check(.frequencyPenalty, frequencyPenalty, "from -2 to 2") { (-2...2).contains($0) }
+        try check(.presencePenalty, presencePenalty, "from -2 to 2") { (-2...2).contains($0) }
+        try check(.repetitionPenalty, repetitionPenalty, "above 0 and at most 2") { $0 > 0 && $0 <= 2 }
+        try check(.n, n, "from 1 to 128") { (1...128).contains($0) }
+        for id in stopTokenIDs ?? [] {
+            try check(.stopTokenIDs, id, "a token id from 0 to \(vocabularySize - 1)") {
+                (0..<vocabularySize).contains(Int($0))
+            }
+        }
+        var result = defaults
+        if let maxNewTokens { result.maxNewTokens = maxNewTokens }
+        if let minNewTokens { result.minNewTokens = minNewTokens }
+        if let temperature { result.temperature = temperature }
+        if let topP { result.topP = topP }
+        if let topK { result.topK = topK }
+        if let minP { result.minP = minP }
+        if let frequencyPenalty { result.frequencyPenalty = frequencyPenalty }
+        if let presencePenalty { result.presencePenalty = presencePenalty }
+        if let repetitionPenalty { result.repetitionPenalty = repetitionPenalty }
+        if let stopTokenIDs { result.stopTokenIDs = stopTokenIDs }
+        if let ignoreEOS { result.ignoreEOS = ignoreEOS }
+        if let seed { result.seed = UInt64(bitPattern: Int64(seed)) }
+        for (key, bias) in logitBias ?? [:] {
+            guard let id = Int32(key), (0..<vocabularySize).contains(Int(id)), (-100...100).contains(bias) else {
+                let name = prefix + CodingKeys.logitBias.rawValue
+                throw RequestError(
+                    "\(name) has \"\(key)\": \(bias), but keys must be token ids from 0 to \(vocabularySize - 1) "
+                        + "and values from -100 to 100.", field: name)
+            }
+            result.logitBias[id] = bias
+        }
+        return result
+    }
+
+    /// `request` once per sample: seeds are counted up so that samples differ, ids get a suffix.
+    func samples(of request: TextRequest) -> [TextRequest] {
+        let count = n ?? 1
+        guard count > 1 else { return [request] }
+        return (0..<count).map { sample in
+            var copy = request
+            copy.id += "_\(sample)"
+            copy.sampling.seed = request.sampling.seed.map { $0 &+ UInt64(sample) }
+            return copy
+        }
+    }
+
+    /// Copies what concerns the text rather than the tokens.
+    func apply(to request: inout TextRequest) {
+        request.stop = (stop?.list ?? []).filter { !$0.isEmpty }
+        request.skipSpecialTokens = skipSpecialTokens ?? true
+        request.noStopTrim = noStopTrim ?? false
+    }
+}
