@@ -34,7 +34,7 @@ public enum ListenError: Error, Equatable, CustomStringConvertible {
         case let error as IOError where error.errnoCode == EADDRINUSE: self = .portInUse(port)
         case let error as IOError where error.errnoCode == EACCES: self = .notPermitted(port: port)
         case let error as IOError where error.errnoCode == EADDRNOTAVAIL: self = .badHost(host)
-        case is SocketAddressError, is NIOConnectionError: self = .badHost(host)
+        case is SocketAddressError, is SocketAddressError.UnknownHost, is NIOConnectionError: self = .badHost(host)
         default: return nil
         }
     }

@@ -55,7 +55,7 @@ private struct CompletionRenderer: EventRenderer {
         for update in updates {
             let output = update.output
             let news = progress.take(update)
-            guard !news.isEmpty else { continue }
+            guard !news.isEmpty || (news.isFirst && body.echo) else { continue }
             let choice = CompletionChoice(
                 index: update.index, text: (news.isFirst ? echo(at: update.index, output) : "") + news.text,
                 logprobs: logprobs((news.isFirst ? output.promptLogprobs : []) + news.logprobs),

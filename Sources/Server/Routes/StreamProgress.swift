@@ -6,7 +6,7 @@ internal import Engine
 struct StreamProgress: Sendable {
     /// What an update adds.
     struct News {
-        /// Whether nothing was sent for this choice before.
+        /// Whether this is the first of its choice.
         var isFirst: Bool
         var text: String
         var logprobs: [PositionLogprobs]
@@ -35,7 +35,7 @@ struct StreamProgress: Sendable {
         self.samples = samples
     }
 
-    /// What `update` adds to what was taken before; it counts as sent when it is not empty.
+    /// What `update` adds to what was taken before.
     mutating func take(_ update: IndexedOutput) -> News {
         let (index, output) = (update.index, update.output)
         latest[index] = output
@@ -43,7 +43,7 @@ struct StreamProgress: Sendable {
             isFirst: !sent[index].hasBegun, text: output.text.suffix(afterUTF8: sent[index].textBytes),
             logprobs: Array(output.outputLogprobs.dropFirst(sent[index].logprobs)), isFinal: output.finish != nil)
         sent[index] = Sent(
-            hasBegun: sent[index].hasBegun || !news.isEmpty, textBytes: output.text.utf8.count,
+            hasBegun: true, textBytes: output.text.utf8.count,
             logprobs: output.outputLogprobs.count)
         return news
     }

@@ -1,13 +1,6 @@
 // ChatMessages: brings messages into the shape that chat templates expect.
 
-internal import Hummingbird
 internal import Text
-
-#if canImport(FoundationEssentials)
-    internal import FoundationEssentials
-#else
-    internal import Foundation
-#endif
 
 /// Brings messages into the shape that chat templates expect.
 enum ChatMessages {
@@ -81,7 +74,7 @@ enum ChatMessages {
                 try call.replacing("function") { (function) throws(RequestError) in
                     try function.replacing("arguments") { (arguments) throws(RequestError) in
                         guard case .string(let text) = arguments else { return arguments }
-                        return (try? templateValue(json: ByteBuffer(string: text))) ?? arguments
+                        return (try? TemplateValue(json: text.utf8)) ?? arguments
                     }
                 })
         }

@@ -5,6 +5,7 @@
 
 internal import Engine
 internal import Hummingbird
+internal import NIOCore
 internal import Text
 
 /// The body of `/v1/chat/completions`.
@@ -33,7 +34,7 @@ struct ChatRequest: Sendable {
     init(_ body: ByteBuffer) throws {
         fields = try body.decodeJSON(OpenAIFields.self)
         options = try body.decodeJSON(Options.self)
-        let value = try templateValue(json: body)
+        let value = try TemplateValue(json: body.readableBytesView)
         messages = try ChatMessages.normalized(value["messages"])
         tools = value["tools"] ?? .null
         switch value["tool_choice"] {

@@ -149,6 +149,6 @@ struct LogprobTriple: Encodable, Equatable {
 extension Duration {
     /// The duration in seconds.
     var seconds: Double {
-        Double(components.seconds) + Double(components.attoseconds) * 1e-18
+        Double(components.seconds) + Double(components.attoseconds) / 1e18
     }
 }

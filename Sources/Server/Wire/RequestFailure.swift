@@ -44,6 +44,9 @@ struct RequestFailure: Error {
         case let error as RequestError: self.init(status: .badRequest, message: error.message, field: error.field)
         case let error as DecodingError: self.init(error)
         case let error as EngineError: self.init(error)
+        case is ClientHungUp:
+            self.init(status: HTTPResponse.Status(code: 499, reasonPhrase: "Client Closed Request"), message: "gone")
+        case let error as ChatTemplateError: self.init(status: .badRequest, message: error.description)
         case let error as any HTTPResponseError:
             self.init(
                 status: error.status,
@@ -83,11 +86,12 @@ struct RequestFailure: Error {
             return
         }
         path = context.codingPath
-        if let inner = context.underlyingError, path.isEmpty {
-            self.init(status: .badRequest, message: "The body is not valid JSON: \(inner)")
-        } else if path.isEmpty {
-            self.init(status: .badRequest, message: "The body cannot be read: \(context.debugDescription)")
-        } else {
+        switch error {
+        case .dataCorrupted where path.isEmpty:
+            let detail = context.underlyingError.map { ": \($0)" } ?? "."
+            self.init(status: .badRequest, message: "The body is not valid JSON" + detail)
+        case _ where path.isEmpty: self.init(status: .badRequest, message: "The body must be a JSON object.")
+        default:
             self.init(
                 status: .badRequest, message: "\(path.dotted): \(context.debugDescription)", field: path.dotted)
         }

@@ -6,19 +6,19 @@ internal import Engine
 struct SamplingFields: Decodable, Sendable {
     var maxNewTokens: Int?
     var minNewTokens: Int?
-    var temperature: Float?
-    var topP: Float?
+    var temperature: Double?
+    var topP: Double?
     var topK: Int?
-    var minP: Float?
-    var frequencyPenalty: Float?
-    var presencePenalty: Float?
-    var repetitionPenalty: Float?
+    var minP: Double?
+    var frequencyPenalty: Double?
+    var presencePenalty: Double?
+    var repetitionPenalty: Double?
     var stop: OneOrMany<String>?
     var stopTokenIDs: [Int32]?
     var ignoreEOS: Bool?
     var skipSpecialTokens: Bool?
     var noStopTrim: Bool?
-    var logitBias: [String: Float]?
+    var logitBias: [String: Double]?
     var seed: Int?
     var n: Int?
 
@@ -54,19 +54,19 @@ struct SamplingFields: Decodable, Sendable {
         let container = try decoder.container(keyedBy: CodingKeys.self)
         maxNewTokens = try container.decodeIfPresent(Int.self, forKey: .maxNewTokens)
         minNewTokens = try container.decodeIfPresent(Int.self, forKey: .minNewTokens)
-        temperature = try container.decodeIfPresent(Float.self, forKey: .temperature)
-        topP = try container.decodeIfPresent(Float.self, forKey: .topP)
+        temperature = try container.decodeIfPresent(Double.self, forKey: .temperature)
+        topP = try container.decodeIfPresent(Double.self, forKey: .topP)
         topK = try container.decodeIfPresent(Int.self, forKey: .topK)
-        minP = try container.decodeIfPresent(Float.self, forKey: .minP)
-        frequencyPenalty = try container.decodeIfPresent(Float.self, forKey: .frequencyPenalty)
-        presencePenalty = try container.decodeIfPresent(Float.self, forKey: .presencePenalty)
-        repetitionPenalty = try container.decodeIfPresent(Float.self, forKey: .repetitionPenalty)
+        minP = try container.decodeIfPresent(Double.self, forKey: .minP)
+        frequencyPenalty = try container.decodeIfPresent(Double.self, forKey: .frequencyPenalty)
+        presencePenalty = try container.decodeIfPresent(Double.self, forKey: .presencePenalty)
+        repetitionPenalty = try container.decodeIfPresent(Double.self, forKey: .repetitionPenalty)
         stop = try container.decodeIfPresent(OneOrMany<String>.self, forKey: .stop)
         stopTokenIDs = try container.decodeIfPresent([Int32].self, forKey: .stopTokenIDs)
         ignoreEOS = try container.decodeIfPresent(Bool.self, forKey: .ignoreEOS)
         skipSpecialTokens = try container.decodeIfPresent(Bool.self, forKey: .skipSpecialTokens)
         noStopTrim = try container.decodeIfPresent(Bool.self, forKey: .noStopTrim)
-        logitBias = try container.decodeIfPresent([String: Float].self, forKey: .logitBias)
+        logitBias = try container.decodeIfPresent([String: Double].self, forKey: .logitBias)
         seed = try container.decodeIfPresent(Int.self, forKey: .seed)
         n = try container.decodeIfPresent(Int.self, forKey: .n)
     }
@@ -96,13 +96,13 @@ extension SamplingFields {
         try check(.maxNewTokens, maxNewTokens, "0 or more") { $0 >= 0 }
         let most = maxNewTokens ?? defaults.maxNewTokens
         try check(.minNewTokens, minNewTokens, "from 0 to the \(most) tokens asked for") { (0...most).contains($0) }
-        try check(.temperature, temperature, "0 or more") { $0 >= 0 && $0.isFinite }
-        try check(.topP, topP, "above 0 and at most 1") { $0 > 0 && $0 <= 1 }
+        try check(.temperature, temperature, "from 0 to 1000000") { (0...1_000_000).contains($0) }
+        try check(.topP, topP, "above 0 and at most 1") { Float($0) > 0 && $0 <= 1 }
         try check(.topK, topK, "-1 (all tokens) or 1 or more") { $0 == -1 || $0 >= 1 }
         try check(.minP, minP, "from 0 to 1") { (0...1).contains($0) }
         try check(.frequencyPenalty, frequencyPenalty, "from -2 to 2") { (-2...2).contains($0) }
         try check(.presencePenalty, presencePenalty, "from -2 to 2") { (-2...2).contains($0) }
-        try check(.repetitionPenalty, repetitionPenalty, "above 0 and at most 2") { $0 > 0 && $0 <= 2 }
+        try check(.repetitionPenalty, repetitionPenalty, "above 0 and at most 2") { Float($0) > 0 && $0 <= 2 }
         try check(.n, n, "from 1 to 128") { (1...128).contains($0) }
         for id in stopTokenIDs ?? [] {
             try check(.stopTokenIDs, id, "a token id from 0 to \(vocabularySize - 1)") {
@@ -112,13 +112,13 @@ extension SamplingFields {
         var result = defaults
         if let maxNewTokens { result.maxNewTokens = maxNewTokens }
         if let minNewTokens { result.minNewTokens = minNewTokens }
-        if let temperature { result.temperature = temperature }
-        if let topP { result.topP = topP }
+        if let temperature { result.temperature = Float(temperature) }
+        if let topP { result.topP = Float(topP) }
         if let topK { result.topK = topK }
-        if let minP { result.minP = minP }
-        if let frequencyPenalty { result.frequencyPenalty = frequencyPenalty }
-        if let presencePenalty { result.presencePenalty = presencePenalty }
-        if let repetitionPenalty { result.repetitionPenalty = repetitionPenalty }
+        if let minP { result.minP = Float(minP) }
+        if let frequencyPenalty { result.frequencyPenalty = Float(frequencyPenalty) }
+        if let presencePenalty { result.presencePenalty = Float(presencePenalty) }
+        if let repetitionPenalty { result.repetitionPenalty = Float(repetitionPenalty) }
         if let stopTokenIDs { result.stopTokenIDs = stopTokenIDs }
         if let ignoreEOS { result.ignoreEOS = ignoreEOS }
         if let seed { result.seed = UInt64(bitPattern: Int64(seed)) }
@@ -129,7 +129,7 @@ extension SamplingFields {
                     "\(name) has \"\(key)\": \(bias), but keys must be token ids from 0 to \(vocabularySize - 1) "
                         + "and values from -100 to 100.", field: name)
             }
-            result.logitBias[id] = bias
+            result.logitBias[id] = Float(bias)
         }
         return result
     }

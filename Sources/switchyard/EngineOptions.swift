@@ -1,0 +1,113 @@
+// EngineOptions: flags that `serve` and `generate` share: which model, on what, within which limits.
+
+import ArgumentParser
+import Engine
+import Foundation
+
+/// Where to compute.
+enum DeviceChoice: String, ExpressibleByArgument, CaseIterable {
+    case auto, cpu, cuda
+}
+
+/// What the expert distribution recorder does.
+enum RecorderChoice: String, ExpressibleByArgument {
+    case stat, off
+    case statApprox = "stat_approx"
+    case perPass = "per_pass"
+    case perToken = "per_token"
+
+    static let allValueStrings = ["stat", "off"]
+}
+
+/// Flags that `serve` and `generate` share.
+struct EngineOptions: ParsableArguments {
+    @Option(
+        name: [.customLong("model-path"), .customLong("model")],
+        help: ArgumentHelp(
+            "Hugging Face model folder: config.json, tokenizer.json, *.safetensors. "
+                + "(default: the demo model in this binary)", valueName: "dir"))
+    var modelPath: String?
+
+    @Option(help: "Where to compute; auto is the CPU in this version.")
+    var device = DeviceChoice.auto
+
+    @Option(help: ArgumentHelp("CPU threads that compute. (default: all cores)", valueName: "count"))
+    var threads: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Longest sequence in tokens, prompt and output together. (default: the model's)", valueName: "tokens"))
+    var contextLength: Int?
+
+    @Option(help: ArgumentHelp("Sequences computed together.", valueName: "count"))
+    var maxRunningRequests = EngineConfiguration().maxRunningRequests
+
+    @Option(help: ArgumentHelp("Requests that may wait; more are refused with 503.", valueName: "count"))
+    var maxQueuedRequests = EngineConfiguration().maxQueuedRequests
+
+    @Option(
+        help: ArgumentHelp("Tokens that the KV cache holds. (default: chosen from the model)", valueName: "tokens"))
+    var maxTotalTokens: Int?
+
+    @Option(help: ArgumentHelp("Tokens computed in one pass.", valueName: "tokens"))
+    var chunkedPrefillSize = EngineConfiguration().chunkedPrefillSize
+
+    @Option(help: ArgumentHelp("Seed of requests that bring none.", valueName: "number"))
+    var randomSeed = EngineConfiguration().randomSeed
+
+    @Option(
+        help: ArgumentHelp(
+            "stat: tokens per expert and pass, once started over HTTP; off: not available.", valueName: "mode"))
+    var expertDistributionRecorderMode = RecorderChoice.stat
+
+    @Option(help: ArgumentHelp("Passes that the recorder keeps; -1 keeps all.", valueName: "passes"))
+    var expertDistributionRecorderBufferSize = EngineConfiguration().recorderBufferSize
+
+    func validate() throws {
+        if device == .cuda {
+            throw ValidationError(
+                "--device cuda: this version computes on the CPU only; use --device auto or --device cpu")
+        }
+        switch expertDistributionRecorderMode {
+        case .stat, .off: break
+        case .statApprox, .perPass, .perToken:
+            throw ValidationError(
+                "--expert-distribution-recorder-mode \(expertDistributionRecorderMode.rawValue): not in this version; "
+                    + "use stat or off")
+        }
+        try Self.check("--threads", threads, atLeast: 1)
+        try Self.check("--context-length", contextLength, atLeast: 1)
+        try Self.check("--max-running-requests", maxRunningRequests, atLeast: 1)
+        try Self.check("--max-queued-requests", maxQueuedRequests, atLeast: 0)
+        try Self.check("--max-total-tokens", maxTotalTokens, atLeast: 1)
+        try Self.check("--chunked-prefill-size", chunkedPrefillSize, atLeast: 1)
+        let size = expertDistributionRecorderBufferSize
+        guard size == -1 || size >= 1 else {
+            throw ValidationError(
+                "--expert-distribution-recorder-buffer-size \(size): must be -1 (keep all) or 1 or more")
+        }
+    }
+
+    /// Refuses values below `least`.
+    static func check(_ name: String, _ value: Int?, atLeast least: Int) throws {
+        guard let value, value < least else { return }
+        throw ValidationError("\(name) \(value): must be \(least) or more")
+    }
+
+    /// The engine's limits and switches.
+    var configuration: EngineConfiguration {
+        var result = EngineConfiguration()
+        result.maxRunningRequests = maxRunningRequests
+        result.maxQueuedRequests = maxQueuedRequests
+        result.chunkedPrefillSize = chunkedPrefillSize
+        result.maxTotalTokens = maxTotalTokens
+        result.contextLength = contextLength
+        result.randomSeed = randomSeed
+        result.recorderEnabled = expertDistributionRecorderMode == .stat
+        result.recorderBufferSize = expertDistributionRecorderBufferSize
+        if let folder = ProcessInfo.processInfo.environment["SGLANG_EXPERT_DISTRIBUTION_RECORDER_DIR"] {
+            result.recorderDirectory = folder
+        }
+        return result
+    }
+}

@@ -1,0 +1,39 @@
+// LoadedModel: an engine with its text side, from a folder or from the demo model inside the binary.
+
+import DemoModel
+import Engine
+import Models
+import Server
+
+/// An engine with its text side.
+struct LoadedModel {
+    /// Computes.
+    var engine: Engine
+    /// Text in front of `engine`.
+    var generator: TextGenerator
+    /// The folder as the user wrote it, or the demo model's name.
+    var path: String
+
+    /// Loads what `options` name, showing the progress.
+    ///
+    /// - Throws: an error whose description names the file at fault.
+    init(_ options: EngineOptions) async throws {
+        let files =
+            if let path = options.modelPath { try ModelFiles(directory: path) } else { ModelFiles.demo }
+        // The small files first: a broken tokenizer should not cost the time to read the weights.
+        let text = try ModelText(files: files)
+        if let problem = text.templateProblem { Terminal.error("warning: \(problem)") }
+        let bar = ProgressBar()
+        do {
+            engine = try await Engine.load(
+                files, configuration: options.configuration, threads: options.threads,
+                progress: { bar.update($0) })
+        } catch {
+            bar.abandon()
+            throw error
+        }
+        bar.finish()
+        generator = TextGenerator(engine: engine, text: text)
+        path = files.path
+    }
+}

@@ -1,0 +1,92 @@
+// Serve: `switchyard serve`: loads a model, listens, and drains on Ctrl-C.
+
+import ArgumentParser
+import Engine
+import Foundation
+import Logging
+import Server
+import ServiceLifecycle
+import UnixSignals
+
+/// `switchyard serve`.
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Serve a model over HTTP: sglang's native API and OpenAI's.",
+        discussion: """
+            Examples:
+              switchyard serve
+              switchyard serve --model-path ./Qwen1.5-MoE-A2.7B --host 0.0.0.0 --port 8000 --api-key secret
+
+            Then, from another terminal:
+              curl http://127.0.0.1:30000/generate -d '{"text": "The capital of France is"}'
+              curl http://127.0.0.1:30000/v1/chat/completions \\
+                -d '{"messages": [{"role": "user", "content": "Hello"}]}'
+
+            Which experts are busy:
+              curl -X POST http://127.0.0.1:30000/start_expert_distribution_record
+              curl -X POST http://127.0.0.1:30000/dump_expert_distribution_record -i
+
+            Flags that only tune GPUs (--mem-fraction-static, --disable-cuda-graph, --attention-backend, ...) are
+            accepted and ignored with a warning. Environment: SGLANG_EXPERT_DISTRIBUTION_RECORDER_DIR is the folder
+            of dumps (default: /tmp), SGLANG_HEALTH_CHECK_TIMEOUT the seconds /health waits (default: 20).
+            """)
+
+    @OptionGroup(title: "Model and limits")
+    var engineOptions: EngineOptions
+
+    @OptionGroup(title: "Server")
+    var options: ServeOptions
+
+    func run() async throws {
+        LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+        var logger = Logger(label: "switchyard")
+        logger.logLevel = options.logLevel.level
+
+        // Before the weights: a taken port should not cost the time to load a model.
+        try await ListenError.check(host: options.host, port: options.port)
+        let model = try await LoadedModel(engineOptions)
+        Terminal.print(Self.startLine(model.engine.model, path: model.path))
+
+        let settings = ServerSettings(options, engine: engineOptions, modelPath: model.path)
+        let server = SwitchyardServer(
+            engine: model.engine, generator: model.generator, settings: settings, logger: logger
+        ) { host, port in
+            let address = host.contains(":") ? "[\(host)]" : host
+            Terminal.print("The server is fired up and ready to roll! http://\(address):\(port)")
+        }
+        var groupLogger = logger
+        if groupLogger.logLevel == .info { groupLogger.logLevel = .notice }
+        var configuration = ServiceGroupConfiguration(
+            services: [server, StopNotice(seconds: options.shutdownTimeout)],
+            gracefulShutdownSignals: [.sigint, .sigterm], logger: groupLogger)
+        // A client that sends half a request and waits must not keep the process alive.
+        configuration.maximumGracefulShutdownDuration = .seconds(options.shutdownTimeout + 2)
+        do {
+            try await ServiceGroup(configuration: configuration).run()
+        } catch is CancellationError {
+            return
+        }
+    }
+
+    /// One line about what was loaded.
+    static func startLine(_ model: ModelDescription, path: String) -> String {
+        "model=\(path) device=\(model.device) isa=\(model.instructionSet) threads=\(model.threads) "
+            + "layers=\(model.layers) experts=\(model.experts) top_k=\(model.topK) "
+            + "token_capacity=\(model.tokenCapacity)"
+    }
+}
+
+/// Says that the server stops, and gives the signals back to the system: a second Ctrl-C ends the process at once.
+///
+/// The last service of a group is told first.
+private struct StopNotice: Service {
+    let seconds: Int
+
+    func run() async throws {
+        try await gracefulShutdown()
+        Terminal.error(
+            "stopping: running requests have up to \(seconds) s to end; press Ctrl-C again to quit at once")
+        signal(SIGINT, SIG_DFL)
+        signal(SIGTERM, SIG_DFL)
+    }
+}

@@ -1,0 +1,92 @@
+// ServeOptions: flags of `serve` alone: where to listen, who may ask, when to stop.
+
+import ArgumentParser
+import Foundation
+import Logging
+import Server
+
+/// How much is logged, by sglang's names.
+enum LogLevelChoice: String, ExpressibleByArgument, CaseIterable {
+    case debug, info, warning, error, critical
+
+    /// The name in swift-log.
+    var level: Logger.Level {
+        switch self {
+        case .debug: .debug
+        case .info: .info
+        case .warning: .warning
+        case .error: .error
+        case .critical: .critical
+        }
+    }
+}
+
+/// Flags of `serve` alone.
+struct ServeOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Address to listen on; 0.0.0.0 for all.", valueName: "address"))
+    var host = "127.0.0.1"
+
+    @Option(help: ArgumentHelp("Port to listen on; 0 takes any free one.", valueName: "number"))
+    var port = 30000
+
+    @Option(help: ArgumentHelp("Key that clients must send as a bearer token. (default: none)", valueName: "key"))
+    var apiKey: String?
+
+    @Option(help: ArgumentHelp("The model's name in OpenAI replies. (default: --model-path)", valueName: "name"))
+    var servedModelName: String?
+
+    @Option(help: ArgumentHelp("Seconds that running requests may take after Ctrl-C.", valueName: "seconds"))
+    var shutdownTimeout = 30
+
+    @Option(help: "How much is logged: debug, info, warning, error or critical.")
+    var logLevel = LogLevelChoice.info
+
+    func validate() throws {
+        guard (0...65535).contains(port) else {
+            throw ValidationError("--port \(port): must be from 0 to 65535")
+        }
+        try EngineOptions.check("--shutdown-timeout", shutdownTimeout, atLeast: 0)
+        if apiKey?.isEmpty == true { throw ValidationError("--api-key: must not be empty") }
+    }
+}
+
+extension ServerSettings {
+    /// The settings that the flags ask for.
+    init(_ options: ServeOptions, engine: EngineOptions, modelPath: String) {
+        self.init(modelPath: modelPath, servedModelName: options.servedModelName ?? modelPath)
+        host = options.host
+        port = options.port
+        apiKey = options.apiKey
+        shutdownTimeout = .seconds(options.shutdownTimeout)
+        version = Switchyard.version
+        if let seconds = ProcessInfo.processInfo.environment["SGLANG_HEALTH_CHECK_TIMEOUT"].flatMap(Double.init) {
+            healthTimeout = .seconds(seconds)
+        }
+        func optional(_ value: Int?) -> JSONValue { value.map { .int($0) } ?? .null }
+        arguments = [
+            "model_path": .string(modelPath),
+            "tokenizer_path": .string(modelPath),
+            "served_model_name": .string(servedModelName),
+            "host": .string(host),
+            "port": .int(port),
+            "device": .string(engine.device.rawValue),
+            "threads": optional(engine.threads),
+            "context_length": optional(engine.contextLength),
+            "max_running_requests": .int(engine.maxRunningRequests),
+            "max_queued_requests": .int(engine.maxQueuedRequests),
+            "max_total_tokens": optional(engine.maxTotalTokens),
+            "chunked_prefill_size": .int(engine.chunkedPrefillSize),
+            "random_seed": .int(Int(clamping: engine.randomSeed)),
+            "log_level": .string(options.logLevel.rawValue),
+            "tp_size": .int(1),
+            "dp_size": .int(1),
+            "ep_size": .int(1),
+            "ep_num_redundant_experts": .int(0),
+            "enable_eplb": .bool(false),
+            "expert_distribution_recorder_mode":
+                engine.expertDistributionRecorderMode == .off ? .null : .string("stat"),
+            "expert_distribution_recorder_buffer_size": .int(engine.expertDistributionRecorderBufferSize),
+            "shutdown_timeout": .int(options.shutdownTimeout),
+        ]
+    }
+}
