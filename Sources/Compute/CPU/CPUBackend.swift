@@ -202,6 +202,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
         precondition(
             qkv.width == (heads + 2 * cache.heads) * cache.headDimension && out.width == heads * cache.headDimension
                 && heads % cache.heads == 0, "shapes of attend")
+        guard tokens.count > 0 else { return }
         let context = Int(tokens.positions[tokens.count - 1]) + 1
         run(
             kernels.attention,
