@@ -4,7 +4,9 @@ extension ModelFileError {
     /// A JSON file that could not be decoded.
     ///
     /// - Parameters:
+    ///   - file: its name.
     ///   - item: the place when the error names none, such as a part of `file`.
+    ///   - error: what the decoder threw.
     ///   - expected: what the file should hold. A `dataCorrupted` error with a place says so in its description.
     ///   - spelling: a key as the file spells it.
     package init(

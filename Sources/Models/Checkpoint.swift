@@ -32,7 +32,7 @@ public struct Checkpoint: Sendable {
         }
         let map: [String: String]
         do {
-            map = try JSONDecoder().decode(Index.self, from: Data(indexFile.bytes)).weight_map
+            map = try JSONDecoder().decode(Index.self, from: Data(indexFile.bytes)).map
         } catch {
             throw ModelFileError(
                 file: location, decoding: error, expected: "an object with weight_map: tensor -> file")
@@ -92,6 +92,10 @@ public struct Checkpoint: Sendable {
     }
 
     private struct Index: Decodable {
-        var weight_map: [String: String]
+        var map: [String: String]
+
+        enum CodingKeys: String, CodingKey {
+            case map = "weight_map"
+        }
     }
 }
