@@ -62,10 +62,12 @@ public struct FileError: Error, Equatable, CustomStringConvertible {
     /// What the system said.
     public var reason: String
 
+    /// What the system said of the file at `path`.
     public init(path: String, reason: String) {
         self.path = path
         self.reason = reason
     }
 
+    /// The facts in one line.
     public var description: String { "\(path): \(reason)" }
 }

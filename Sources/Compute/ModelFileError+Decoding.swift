@@ -4,8 +4,10 @@ extension ModelFileError {
     /// A JSON file that could not be decoded.
     ///
     /// - Parameters:
+    ///   - file: its name.
     ///   - item: the place when the error names none, such as a part of `file`.
-    ///   - expected: what the file should hold.
+    ///   - error: what the decoder threw.
+    ///   - expected: what the file should hold. A `dataCorrupted` error with a place says so in its description.
     ///   - spelling: a key as the file spells it.
     package init(
         file: String, item: String? = nil, decoding error: any Error, expected: String,
@@ -31,10 +33,10 @@ extension ModelFileError {
             self.init(file: file, item: place(context), found: "no \(spelling(key.stringValue))", expected: expected)
         case DecodingError.dataCorrupted(let context) where !context.codingPath.isEmpty:
             self.init(
-                file: file, item: place(context), found: "a value that does not fit (\(context.debugDescription))",
-                expected: "a number that its type holds")
+                file: file, item: place(context), found: "a value of another type", expected: context.debugDescription)
         default:
-            self.init(file: file, item: item, found: "invalid JSON", expected: expected)
+            // The decoder does not tell a broken file from an integer with a fraction, nor where it is.
+            self.init(file: file, item: item, found: "invalid JSON, or a number out of range", expected: expected)
         }
     }
 

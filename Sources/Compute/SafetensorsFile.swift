@@ -45,7 +45,7 @@ public struct SafetensorsFile: Sendable {
         tensors.reserveCapacity(header.entries.count)
         var ranges: [(range: Range<Int>, name: String)] = []
         ranges.reserveCapacity(header.entries.count)
-        for (name, entry) in header.entries {
+        for (name, entry) in header.entries.sorted(by: { $0.key < $1.key }) {  // the same error every time
             let range = try Self.check(entry, name: name, file: file.name, dataSize: bytes.count - start)
             guard let dtype = DType(rawValue: entry.dtype) else {
                 throw ModelFileError(
@@ -61,7 +61,8 @@ public struct SafetensorsFile: Sendable {
         where after.range.lowerBound < before.range.upperBound {
             throw ModelFileError(
                 file: file.name, item: after.name,
-                found: "data_offsets \(after.range.lowerBound)..<\(after.range.upperBound), which overlap \(before.name)",
+                found:
+                    "data_offsets \(after.range.lowerBound)..<\(after.range.upperBound), which overlap \(before.name)",
                 expected: "data that starts at \(before.range.upperBound) or later")
         }
         self.tensors = tensors

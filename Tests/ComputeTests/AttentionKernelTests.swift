@@ -120,6 +120,22 @@ private struct TestSequences {
         HeadShape(heads: 3, kvHeads: 1, dimension: 20), HeadShape(heads: 2, kvHeads: 2, dimension: 128),
     ]
 
+    @Test("no tokens are no work") func empty() throws {
+        let backend = try #require(CPUBackend(threads: 1))
+        let shape = HeadShape(heads: 2, kvHeads: 1, dimension: 4)
+        let cache = KVCache(layers: 1, pages: 1, heads: 1, headDimension: 4)
+        let qkv = Buffer(rows: 1, width: shape.width, repeating: 1)
+        let out = Buffer(rows: 1, width: 8, repeating: 7)
+        TestTokens(ids: [0], positions: [0], sequences: [0]).withLayout { layout in
+            var tokens = layout
+            tokens.count = 0
+            let angles = RotaryTable(positions: 1, dimension: 4, base: 10000)
+            backend.rotate(qkv, tokens: tokens, cache: cache, layer: 0, heads: 2, angles: angles)
+            backend.attend(qkv, tokens: tokens, cache: cache, layer: 0, heads: 2, scale: 1, out: out)
+        }
+        #expect(out.values(rows: 1) == [Float](repeating: 7, count: 8))
+    }
+
     @Test("pair i of position p turns by p * base^(-2 i / dimension)", arguments: [2, 6, 20, 128])
     func angles(dimension: Int) {
         let table = RotaryTable(positions: 300, dimension: dimension, base: 10000)
@@ -135,7 +151,8 @@ private struct TestSequences {
         }
     }
 
-    @Test("rotate turns queries and keys, and puts keys and values where they belong", arguments: instructionSets, shapes)
+    @Test(
+        "rotate turns queries and keys, and puts keys and values where they belong", arguments: instructionSets, shapes)
     func rotate(instructionSet: String, shape: HeadShape) throws {
         let backend = try makeBackend(instructionSet, threads: 2)
         defer { backend.stop() }
@@ -202,7 +219,9 @@ private struct TestSequences {
         }
     }
 
-    @Test("a token's attention has the same bits alone, in a batch, and with any thread count", arguments: instructionSets)
+    @Test(
+        "a token's attention has the same bits alone, in a batch, and with any thread count", arguments: instructionSets
+    )
     func bits(instructionSet: String) throws {
         let shape = HeadShape(heads: 4, kvHeads: 2, dimension: 20)
         var generator = SeededGenerator(seed: 33)

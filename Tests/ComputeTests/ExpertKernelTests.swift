@@ -118,7 +118,8 @@ private struct TestExperts {
         }
     }
 
-    @Test("a token's experts have the same bits alone, in a batch, and with any thread count", arguments: instructionSets)
+    @Test(
+        "a token's experts have the same bits alone, in a batch, and with any thread count", arguments: instructionSets)
     func bits(instructionSet: String) throws {
         var generator = SeededGenerator(seed: 42)
         let layer = try TestExperts([.bfloat16], tokens: 130, using: &generator)

@@ -30,11 +30,8 @@ public struct SafetensorsWriter: Sendable {
     /// A file without tensors.
     public init() {}
 
-    /// Appends a tensor.
-    ///
-    /// - Parameters:
-    ///   - bytes: its elements, little-endian, row-major; not checked against `shape`.
-    ///   - offsets: what the header says instead of the place of `bytes`; nil for the truth.
+    /// Appends a tensor. `bytes` are its elements, little-endian, row-major, and are not checked against `shape`;
+    /// `offsets` are what the header says instead of their place.
     public mutating func add(_ name: String, dtype: String, shape: [Int], bytes: [UInt8], offsets: [Int]? = nil) {
         let place = [data.count, data.count + bytes.count]
         entries[name] = Entry(dtype: dtype, shape: shape, offsets: offsets ?? place)
@@ -49,9 +46,7 @@ public struct SafetensorsWriter: Sendable {
         return Self.file(header: header + String(repeating: " ", count: padding), data: data)
     }
 
-    /// A file with any header.
-    ///
-    /// - Parameter length: what the first 8 bytes say instead of the header's length; nil for the truth.
+    /// A file with any header; `length` is what the first 8 bytes say instead of the header's length.
     public static func file(header: String, data: [UInt8] = [], length: UInt64? = nil) -> [UInt8] {
         let header = Array(header.utf8)
         return littleEndian([length ?? UInt64(header.count)]) + header + data
