@@ -263,6 +263,18 @@ import Testing
         #expect(await collect(long).finish == .aborted(message: "The server is shutting down."))
     }
 
+    @Test("a cache that does not fit this machine is refused before it is allocated")
+    func memory() async throws {
+        var configuration = EngineConfiguration()
+        configuration.maxTotalTokens = 1 << 40
+        await #expect {
+            _ = try await Engine.load(.demo, configuration: configuration, threads: 1)
+        } throws: { error in
+            guard case EngineError.notEnoughMemory(let needed, let physical) = error else { return false }
+            return needed > physical && "\(error)".contains("--max-total-tokens")
+        }
+    }
+
     @Test("progress ends at the total")
     func progress() async throws {
         let seen = Seen()
