@@ -48,7 +48,12 @@ extension Engine {
     ) throws -> EngineParts {
         let numbers = try ModelConfiguration(files)
         let checkpoint = try Checkpoint(files)
-        let contextLength = min(configuration.contextLength ?? numbers.maxPositions, numbers.maxPositions)
+        let contextLength = configuration.contextLength ?? numbers.maxPositions
+        guard contextLength <= numbers.maxPositions else {
+            throw ModelFileError(
+                file: files.location(of: "config.json"), item: "max_position_embeddings",
+                found: "\(numbers.maxPositions)", expected: "at least the \(contextLength) of --context-length")
+        }
         let bytesPerToken = KVCache.bytesPerToken(
             layers: numbers.layers, heads: numbers.kvHeads, headDimension: numbers.headDimension)
         let wanted =

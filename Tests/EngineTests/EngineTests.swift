@@ -1,3 +1,4 @@
+import Compute
 import DemoModel
 import Experts
 import Foundation
@@ -230,7 +231,7 @@ import Testing
         }
         var invalid = Self.greedy("a", [1], count: 1)
         invalid.sampling.topP = 0
-        await #expect(throws: EngineError.invalidSampling("topP is 0.0: expected a number in (0, 1]")) {
+        await #expect(throws: EngineError.invalidSampling("top_p is 0.0: expected a number in (0, 1]")) {
             _ = try await engine.submit(invalid)
         }
         // The length that is left bounds the output.
@@ -273,6 +274,17 @@ import Testing
             guard case EngineError.notEnoughMemory(let needed, let physical) = error else { return false }
             return needed > physical && "\(error)".contains("--max-total-tokens")
         }
+    }
+
+    @Test("a context longer than the model's is refused, not shortened")
+    func contextLength() async throws {
+        var configuration = EngineConfiguration()
+        configuration.contextLength = 4096
+        await #expect(
+            throws: ModelFileError(
+                file: "switchyard-demo/config.json", item: "max_position_embeddings", found: "2048",
+                expected: "at least the 4096 of --context-length")
+        ) { _ = try await Engine.load(.demo, configuration: configuration, threads: 1) }
     }
 
     @Test("progress ends at the total")
