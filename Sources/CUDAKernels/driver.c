@@ -28,7 +28,8 @@ const char *cuda_probe(cuda_machine *machine) {
     cu_result status = cuInit(0);
     if (status == 0) status = cuDriverGetVersion(&machine->driver_version);
     if (status == 0) status = cuDeviceGetCount(&machine->device_count);
-    if (status == 0 && machine->device_count == 0) return "the NVIDIA driver finds no GPU";
+    const int no_device = 100;  // CUDA_ERROR_NO_DEVICE, what cuInit says where every GPU is hidden
+    if (status == no_device || (status == 0 && machine->device_count == 0)) return "the NVIDIA driver finds no GPU";
     cu_device device = 0;
     if (status == 0) status = cuDeviceGet(&device, 0);
     if (status == 0) status = cuDeviceGetName(machine->device_name, sizeof machine->device_name, device);

@@ -11,10 +11,8 @@ public protocol Backend: AnyObject, Sendable {
     /// The device's name and instruction set, and how many threads or units compute.
     var device: DeviceDescription { get }
 
-    /// Lays out a matrix.
-    ///
-    /// - Parameter matrices: one stack of row blocks per expert (one expert for an ordinary matrix). The blocks of a
-    ///   stack lie above one another, all `[rows, inputs]`; with `gated` a stack is the pair gate, up of equal shape.
+    /// Lays out `matrices`: one stack of row blocks per expert (one expert for an ordinary matrix). The blocks of a
+    /// stack lie above one another, all `[rows, inputs]`; with `gated` a stack is the pair gate, up of equal shape.
     func makeMatrix(_ matrices: [[Tensor]], gated: Bool) -> Matrix
 
     /// Widens a vector.
@@ -33,25 +31,20 @@ public protocol Backend: AnyObject, Sendable {
     func gatedLinear(_ x: Buffer, count: Int, weight: Matrix, out: Buffer)
 
     /// Rotates the queries of `qkv` in place and puts rotated keys and the values into the cache.
-    ///
-    /// - Parameter qkv: `[N, (heads + 2 kvHeads) * headDimension]`.
+    /// `qkv: [N, (heads + 2 kvHeads) * headDimension]`
     func rotate(_ qkv: Buffer, tokens: TokenLayout, cache: KVCache, layer: Int, heads: Int, angles: RotaryTable)
 
     /// Causal attention of every token over its sequence's positions up to its own. `out: [N, heads * headDimension]`
     func attend(_ qkv: Buffer, tokens: TokenLayout, cache: KVCache, layer: Int, heads: Int, scale: Float, out: Buffer)
 
-    /// Chooses experts for every token, groups the (token, expert) pairs into blocks, and counts them.
-    ///
-    /// - Parameters:
-    ///   - logits: router logits, `[N, E]`.
-    ///   - layer: the decoder layer; its row of `counts` is written. Part of the call, so that no model can forget it.
-    ///   - counts: `[layers, P]`, or nil when nothing records.
+    /// Chooses experts for every token by its router logits `[N, E]`, groups the (token, expert) pairs into blocks, and
+    /// counts them: row `layer` of `counts`, `[layers, P]`, is written, unless it is nil because nothing records. The
+    /// counts are part of the call, so that no model can forget them.
     func route(
         _ logits: Buffer, count: Int, gate: GateRule, layer: Int, counts: UnsafeMutablePointer<Int32>?, into: Routing)
 
-    /// The routed experts: `out[pair] = routing weight * down(silu(gate(x)) ⊙ up(x))`, `[N * K, width]`.
-    ///
-    /// - Parameter activations: scratch, `[N * K, inner width]`.
+    /// The routed experts: `out[pair] = routing weight * down(silu(gate(x)) ⊙ up(x))`, `[N * K, width]`; `activations`
+    /// are scratch, `[N * K, inner width]`.
     func experts(
         _ x: Buffer, routing: Routing, gateUp: Matrix, down: Matrix, activations: Buffer, out: Buffer)
 

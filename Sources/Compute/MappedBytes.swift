@@ -25,7 +25,8 @@ public final class MappedBytes: @unchecked Sendable {  // immutable after init
     ///
     /// - Throws: `FileError` when the file cannot be opened, is not a regular file, or cannot be mapped.
     public init(path: String) throws(FileError) {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        // Not blocking: a pipe is refused below, not waited for.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw FileError(path: path, reason: String(cString: strerror(errno))) }
         defer { close(descriptor) }
         var status = stat()
@@ -61,10 +62,12 @@ public struct FileError: Error, Equatable, CustomStringConvertible {
     /// What the system said.
     public var reason: String
 
+    /// What the system said of the file at `path`.
     public init(path: String, reason: String) {
         self.path = path
         self.reason = reason
     }
 
+    /// The facts in one line.
     public var description: String { "\(path): \(reason)" }
 }

@@ -9,6 +9,7 @@ public struct ModelFileError: Error, Equatable, CustomStringConvertible {
     /// What should be.
     public var expected: String
 
+    /// What is wrong with `item` of `file`.
     public init(file: String, item: String? = nil, found: String, expected: String) {
         self.file = file
         self.item = item
@@ -16,6 +17,7 @@ public struct ModelFileError: Error, Equatable, CustomStringConvertible {
         self.expected = expected
     }
 
+    /// The facts in one line.
     public var description: String {
         "\(file): \(item.map { "\($0): " } ?? "")found \(found), expected \(expected)"
     }

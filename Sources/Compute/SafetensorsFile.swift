@@ -39,14 +39,13 @@ public struct SafetensorsFile: Sendable {
             header = try JSONDecoder().decode(Header.self, from: Data(bytes[8..<start]))
         } catch {
             throw ModelFileError(
-                file: file.name, item: "header", found: "invalid JSON (\(Self.reason(error)))",
-                expected: "an object of {dtype, shape, data_offsets}")
+                file: file.name, item: "header", decoding: error, expected: "an object of {dtype, shape, data_offsets}")
         }
         var tensors: [String: Tensor] = [:]
         tensors.reserveCapacity(header.entries.count)
         var ranges: [(range: Range<Int>, name: String)] = []
         ranges.reserveCapacity(header.entries.count)
-        for (name, entry) in header.entries {
+        for (name, entry) in header.entries.sorted(by: { $0.key < $1.key }) {  // the same error every time
             let range = try Self.check(entry, name: name, file: file.name, dataSize: bytes.count - start)
             guard let dtype = DType(rawValue: entry.dtype) else {
                 throw ModelFileError(
@@ -62,7 +61,8 @@ public struct SafetensorsFile: Sendable {
         where after.range.lowerBound < before.range.upperBound {
             throw ModelFileError(
                 file: file.name, item: after.name,
-                found: "data_offsets \(after.range.lowerBound)..<\(after.range.upperBound), which overlap \(before.name)",
+                found:
+                    "data_offsets \(after.range.lowerBound)..<\(after.range.upperBound), which overlap \(before.name)",
                 expected: "data that starts at \(before.range.upperBound) or later")
         }
         self.tensors = tensors
@@ -93,11 +93,6 @@ public struct SafetensorsFile: Sendable {
                 expected: "\(size) bytes for \(entry.dtype) \(entry.shape)")
         }
         return entry.offsets[0]..<entry.offsets[1]
-    }
-
-    private static func reason(_ error: any Error) -> String {
-        guard case DecodingError.dataCorrupted(let context) = error else { return "\(error)".prefix(200).description }
-        return context.debugDescription
     }
 }
 

@@ -30,7 +30,7 @@ extension Engine {
     ///   - threads: CPU threads to compute with; nil takes all cores.
     ///   - progress: called now and then, on the engine's thread.
     /// - Returns: an engine at rest.
-    /// - Throws: `ModelFileError` that names file, tensor, found and expected.
+    /// - Throws: `ModelFileError` that names file, tensor, found and expected, or `EngineError.notEnoughMemory`.
     public static func load(
         _ files: ModelFiles, configuration: EngineConfiguration = EngineConfiguration(), threads: Int? = nil,
         progress: @escaping @Sendable (LoadProgress) -> Void = { _ in }
@@ -48,7 +48,12 @@ extension Engine {
     ) throws -> EngineParts {
         let numbers = try ModelConfiguration(files)
         let checkpoint = try Checkpoint(files)
-        let contextLength = min(configuration.contextLength ?? numbers.maxPositions, numbers.maxPositions)
+        let contextLength = configuration.contextLength ?? numbers.maxPositions
+        guard contextLength <= numbers.maxPositions else {
+            throw ModelFileError(
+                file: files.location(of: "config.json"), item: "max_position_embeddings",
+                found: "\(numbers.maxPositions)", expected: "at least the \(contextLength) of --context-length")
+        }
         let bytesPerToken = KVCache.bytesPerToken(
             layers: numbers.layers, heads: numbers.kvHeads, headDimension: numbers.headDimension)
         let wanted =
@@ -56,15 +61,25 @@ extension Engine {
             ?? min(
                 configuration.maxRunningRequests * contextLength, physicalMemory / 8 / bytesPerToken)
         let pages = max(1, wanted / pageSize)
+        let weightBytes = checkpoint.tensors.values.reduce(0) { $0 + $1.byteCount }
+        // Asked before anything is allocated. In floating point, because a hostile file's product may pass 64 bits.
+        let needed =
+            Double(weightBytes) + Double(pages * pageSize) * Double(bytesPerToken)
+            + 4 * Double(contextLength) * Double(numbers.headDimension)
+            + 4 * Double(configuration.chunkedPrefillSize + configuration.maxRunningRequests)
+            * Double(Workspace.floatsPerToken(numbers))
+        guard needed <= Double(physicalMemory) else {
+            throw EngineError.notEnoughMemory(
+                neededBytes: Int(min(needed, 1e18)), physicalBytes: physicalMemory)
+        }
 
         guard let backend = CPUBackend(threads: threads) else {
             preconditionFailure("the baseline instruction set is always there")
         }
         var description = ModelDescription()
         do {
-            let total = checkpoint.tensors.values.reduce(0) { $0 + $1.byteCount }
             let loader = WeightLoader(checkpoint, backend: backend) {
-                progress(LoadProgress(completedBytes: $0, totalBytes: total))
+                progress(LoadProgress(completedBytes: $0, totalBytes: weightBytes))
             }
             let model = try ModelRegistry.load(
                 numbers, weights: loader, positions: contextLength, file: files.location(of: "config.json"))

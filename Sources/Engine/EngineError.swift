@@ -16,6 +16,8 @@ public enum EngineError: Error, Equatable, CustomStringConvertible {
     case shuttingDown
     /// Recording was configured off.
     case recordingDisabled
+    /// The model and its caches do not fit this machine.
+    case notEnoughMemory(neededBytes: Int, physicalBytes: Int)
     /// The dump could not be written.
     case dumpFailed(path: String, reason: String)
 
@@ -34,6 +36,10 @@ public enum EngineError: Error, Equatable, CustomStringConvertible {
         case .shuttingDown: "The server is shutting down."
         case .recordingDisabled:
             "Expert distribution recording is off: start the server with --expert-distribution-recorder-mode stat."
+        case .notEnoughMemory(let needed, let physical):
+            "The model needs \(needed >> 20) MiB for weights, KV cache and activations, this machine has "
+                + "\(physical >> 20) MiB: lower --max-total-tokens, --context-length, --max-running-requests or "
+                + "--chunked-prefill-size."
         case .dumpFailed(let path, let reason): "Could not write \(path): \(reason)"
         }
     }

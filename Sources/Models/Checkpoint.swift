@@ -1,6 +1,7 @@
 // Checkpoint: a model's tensors by name, in one safetensors file or in shards with an index.
 
 public import Compute
+
 #if canImport(FoundationEssentials)
     internal import FoundationEssentials
 #else
@@ -29,14 +30,19 @@ public struct Checkpoint: Sendable {
             throw ModelFileError(
                 file: files.path, found: "neither \(single) nor \(index)", expected: "safetensors weights")
         }
-        guard let map = try? JSONDecoder().decode(Index.self, from: Data(indexFile.bytes)).weight_map else {
+        let map: [String: String]
+        do {
+            map = try JSONDecoder().decode(Index.self, from: Data(indexFile.bytes)).map
+        } catch {
             throw ModelFileError(
-                file: location, found: "invalid JSON", expected: "an object with weight_map: tensor -> file")
+                file: location, decoding: error, expected: "an object with weight_map: tensor -> file")
         }
         var shards: [String: SafetensorsFile] = [:]
         var tensors: [String: Tensor] = [:]
-        for (name, shard) in map {
-            guard !shard.contains("/"), shard != "..", shard != "." else {
+        for (name, shard) in map.sorted(by: { $0.key < $1.key }) {  // the same error every time
+            // In bytes: as characters a slash with an accent would be no slash.
+            guard !shard.utf8.contains(where: { $0 == UInt8(ascii: "/") || $0 == 0 }), !["", ".", ".."].contains(shard)
+            else {
                 throw ModelFileError(
                     file: location, item: name, found: "shard \(shard)", expected: "a file name in the same folder")
             }
@@ -86,6 +92,10 @@ public struct Checkpoint: Sendable {
     }
 
     private struct Index: Decodable {
-        var weight_map: [String: String]
+        var map: [String: String]
+
+        enum CodingKeys: String, CodingKey {
+            case map = "weight_map"
+        }
     }
 }

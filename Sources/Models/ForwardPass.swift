@@ -64,6 +64,12 @@ public struct Workspace {
     /// `[logitRows, vocabulary]`.
     public let logits: Buffer
 
+    /// Floats that a workspace takes for each token of a pass; the logits, which do not grow with it, are left out.
+    public static func floatsPerToken(_ model: ModelConfiguration) -> Int {
+        4 * model.hiddenSize + (2 * model.heads + 2 * model.kvHeads) * model.headDimension + model.experts
+            + model.topK * (model.expertSize + model.hiddenSize + 2) + model.intermediateSize + model.sharedExpertSize
+    }
+
     /// Room for passes of `tokens` tokens that want up to `logitRows` rows of logits at once.
     public init(_ model: ModelConfiguration, tokens: Int, logitRows: Int, gate: GateRule) {
         self.tokens = tokens

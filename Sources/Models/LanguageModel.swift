@@ -18,8 +18,7 @@ public protocol LanguageModel: Sendable {
     /// Computes `pass.workspace.hidden` and the cache's entries of the pass's tokens.
     func forward(_ pass: ForwardPass)
 
-    /// Computes `pass.workspace.logits` for the tokens `rows` of the pass.
-    ///
-    /// - Parameter count: at most `pass.workspace.logitRows`.
+    /// Computes `pass.workspace.logits` for the `count` tokens `rows` of the pass, at most
+    /// `pass.workspace.logitRows`.
     func logits(_ pass: ForwardPass, rows: UnsafePointer<Int32>, count: Int)
 }

@@ -1,6 +1,7 @@
 // ModelConfiguration: a Hugging Face config.json, checked once. Models read plain numbers from here on.
 
 public import Compute
+
 #if canImport(FoundationEssentials)
     internal import FoundationEssentials
 #else
@@ -63,13 +64,16 @@ public struct ModelConfiguration: Sendable, Equatable {
         let generation = try Self.decode(RawGenerationConfiguration.self, "generation_config.json", files)
 
         /// The value of `key`, which must be there and in `range`.
-        func require(_ value: Int?, _ key: String, _ range: ClosedRange<Int> = 1...1 << 24) throws(ModelFileError) -> Int {
-            guard let value, range.contains(value) else {
+        func require(_ value: Double?, _ key: String, _ range: ClosedRange<Int> = 1...1 << 24) throws(ModelFileError)
+            -> Int
+        {
+            guard let value, let whole = Int(exactly: value), range.contains(whole) else {
                 throw ModelFileError(
-                    file: file, item: key, found: value.map(String.init) ?? "nothing",
-                    expected: "a number from \(range.lowerBound) to \(range.upperBound)")
+                    file: file, item: key,
+                    found: value.map { "\(Int(exactly: $0)?.description ?? "\($0)")" } ?? "nothing",
+                    expected: "a whole number from \(range.lowerBound) to \(range.upperBound)")
             }
-            return value
+            return whole
         }
         func refuse(_ key: String, _ found: String, _ expected: String) -> ModelFileError {
             ModelFileError(file: file, item: key, found: found, expected: expected)
@@ -88,26 +92,31 @@ public struct ModelConfiguration: Sendable, Equatable {
         guard heads.isMultiple(of: kvHeads) else {
             throw refuse("num_key_value_heads", "\(kvHeads)", "a divisor of num_attention_heads, \(heads)")
         }
-        headDimension = try require(raw.headDim ?? hiddenSize / heads, "head_dim", 2...4096)
+        guard raw.headDim != nil || hiddenSize.isMultiple(of: heads) else {
+            throw refuse("hidden_size", "\(hiddenSize)", "a multiple of num_attention_heads, \(heads), or a head_dim")
+        }
+        headDimension = try require(raw.headDim ?? Double(hiddenSize / heads), "head_dim", 2...4096)
         guard headDimension.isMultiple(of: 2) else { throw refuse("head_dim", "\(headDimension)", "an even number") }
         experts = try require(raw.numExperts ?? 0, "num_experts", 0...8192)
         let sparseStep = try require(raw.decoderSparseStep ?? 1, "decoder_sparse_step", 1...1 << 20)
         let denseLayers = Set(raw.mlpOnlyLayers ?? [])
         let (layers, experts) = (layers, experts)
         sparseLayers = (0..<layers).filter {
-            experts > 0 && !denseLayers.contains($0) && ($0 + 1).isMultiple(of: sparseStep)
+            experts > 0 && !denseLayers.contains(Double($0)) && ($0 + 1).isMultiple(of: sparseStep)
         }
         topK = experts == 0 ? 0 : try require(raw.numExpertsPerTok, "num_experts_per_tok", 1...min(experts, 16))
         expertSize = experts == 0 ? 0 : try require(raw.moeIntermediateSize, "moe_intermediate_size", 1...1 << 20)
         sharedExpertSize = try require(
             raw.sharedExpertIntermediateSize ?? 0, "shared_expert_intermediate_size", 0...1 << 20)
-        intermediateSize =
-            sparseLayers.count == layers
-            ? raw.intermediateSize ?? 0 : try require(raw.intermediateSize, "intermediate_size", 1...1 << 20)
+        let hasDenseLayers = sparseLayers.count < layers
+        intermediateSize = try require(
+            raw.intermediateSize ?? (hasDenseLayers ? nil : 0), "intermediate_size", (hasDenseLayers ? 1 : 0)...1 << 20)
         normalizesTopK = raw.normTopkProb ?? false
-        normEpsilon = Float(raw.rmsNormEps ?? 1e-6)
+        let epsilon = raw.rmsNormEps ?? 1e-6
+        guard (0...1).contains(epsilon) else { throw refuse("rms_norm_eps", "\(epsilon)", "a number from 0 to 1") }
+        normEpsilon = Float(epsilon)
         let base = raw.ropeTheta ?? raw.ropeParameters?.ropeTheta ?? 10000
-        guard base.isFinite, base > 1 else { throw refuse("rope_theta", "\(base)", "a number above 1") }
+        guard (1...1e30).contains(base) else { throw refuse("rope_theta", "\(base)", "a number from 1 to 1e30") }
         ropeBase = Float(base)
         maxPositions = try require(raw.maxPositionEmbeddings, "max_position_embeddings", 1...1 << 24)
         tiesEmbeddings = raw.tieWordEmbeddings ?? false
@@ -118,13 +127,22 @@ public struct ModelConfiguration: Sendable, Equatable {
         if raw.useSlidingWindow == true {
             throw refuse("use_sliding_window", "true", "false: sliding windows are not supported")
         }
-        if let kind = raw.ropeScaling?.type ?? raw.ropeScaling?.ropeType ?? raw.ropeParameters?.ropeType,
-            kind != "default"
-        {
-            throw refuse("rope_scaling", kind, "none: this architecture is supported without rope scaling only")
+        for parameters in [
+            raw.ropeScaling.map { ($0, "rope_scaling") }, raw.ropeParameters.map { ($0, "rope_parameters") },
+        ] {
+            guard let (rope, key) = parameters else { continue }
+            // Without a type, older files mean linear scaling and newer ones none.
+            let kind = rope.type ?? rope.ropeType ?? (rope.factor == nil ? "default" : "a factor")
+            guard kind == "default" else {
+                throw refuse(key, kind, "none: this architecture is supported without rope scaling only")
+            }
         }
+        // Ids that no token has could end nothing, and would be out of place in a row of logits.
         var ends: [Int32] = []
-        for id in (raw.eosTokenId?.ids ?? []) + (generation?.eosTokenId?.ids ?? []) where !ends.contains(id) {
+        for id in (raw.eosTokenId?.ids ?? []) + (generation?.eosTokenId?.ids ?? []) {
+            guard let id = Int32(exactly: id), (0..<Int32(vocabularySize)).contains(id), !ends.contains(id) else {
+                continue
+            }
             ends.append(id)
         }
         endOfSequenceIDs = ends
@@ -145,24 +163,23 @@ public struct ModelConfiguration: Sendable, Equatable {
             let decoder = JSONDecoder()
             decoder.keyDecodingStrategy = .convertFromSnakeCase
             return try decoder.decode(type, from: Data(bytes.bytes))
-        } catch DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context) {
-            throw ModelFileError(
-                file: file, item: context.codingPath.map(\.stringValue).joined(separator: "."),
-                found: "another type", expected: context.debugDescription)
         } catch {
-            throw ModelFileError(file: file, found: "invalid JSON", expected: "a JSON object")
+            throw ModelFileError(
+                file: file, decoding: error, expected: "a JSON object",
+                spelling: { $0.reduce(into: "") { $0 += $1.isUppercase ? "_" + $1.lowercased() : String($1) } })
         }
     }
 }
 
-/// The keys that are read, as they stand in the file.
+/// The keys that are read, as they stand in the file. Numbers are read as Double, so that one with a fraction or too
+/// large for an Int is refused by its key; the decoder itself would call the file no JSON.
 private struct RawConfiguration: Decodable {
     var architectures: [String]?
     var modelType: String?
-    var vocabSize, hiddenSize, numHiddenLayers, numAttentionHeads, numKeyValueHeads, headDim: Int?
-    var intermediateSize, moeIntermediateSize, sharedExpertIntermediateSize: Int?
-    var numExperts, numExpertsPerTok, decoderSparseStep, maxPositionEmbeddings: Int?
-    var mlpOnlyLayers: [Int]?
+    var vocabSize, hiddenSize, numHiddenLayers, numAttentionHeads, numKeyValueHeads, headDim: Double?
+    var intermediateSize, moeIntermediateSize, sharedExpertIntermediateSize: Double?
+    var numExperts, numExpertsPerTok, decoderSparseStep, maxPositionEmbeddings: Double?
+    var mlpOnlyLayers: [Double]?
     var normTopkProb, tieWordEmbeddings, qkvBias, useSlidingWindow: Bool?
     var rmsNormEps, ropeTheta: Double?
     var ropeScaling, ropeParameters: RopeParameters?
@@ -171,7 +188,7 @@ private struct RawConfiguration: Decodable {
 
     struct RopeParameters: Decodable {
         var type, ropeType: String?
-        var ropeTheta: Double?
+        var ropeTheta, factor: Double?
     }
 }
 
@@ -181,10 +198,16 @@ private struct RawGenerationConfiguration: Decodable {
 
 /// One id, or a list of ids.
 private struct TokenIDs: Decodable {
-    var ids: [Int32]
+    var ids: [Double]
 
     init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
-        ids = try (try? container.decode([Int32].self)) ?? [container.decode(Int32.self)]
+        if let id = try? container.decode(Double.self) {
+            ids = [id]
+        } else if let list = try? container.decode([Double].self) {
+            ids = list
+        } else {
+            throw DecodingError.dataCorruptedError(in: container, debugDescription: "a token id or a list of them")
+        }
     }
 }

@@ -1,6 +1,7 @@
 // ModelFiles: the files of one model, wherever they lie: a Hugging Face folder, or embedded in the binary.
 
 public import Compute
+
 #if canImport(FoundationEssentials)
     internal import FoundationEssentials
 #else

@@ -11,9 +11,8 @@ public enum ModelRegistry {
     /// Names of the known architectures, as `architectures` in config.json spells them.
     public static var architectures: [String] { models.keys.sorted() }
 
-    /// Loads the model that `configuration` names.
+    /// Loads the model that `configuration` names, for sequences of up to `positions` tokens; `file` is for messages.
     ///
-    /// - Parameter positions: the longest sequence that will be computed.
     /// - Throws: `ModelFileError` when the architecture is unknown or a weight is missing or misshapen.
     public static func load(
         _ configuration: ModelConfiguration, weights: WeightLoader, positions: Int, file: String

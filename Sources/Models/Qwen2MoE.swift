@@ -6,7 +6,9 @@ public import Experts
 
 /// A Qwen2-MoE model.
 public struct Qwen2MoE: LanguageModel {
+    /// The model's numbers.
     public let configuration: ModelConfiguration
+    /// Softmax over all experts, then the K best.
     public let gate: GateRule
     let embedding: Tensor
     let layers: [Layer]
@@ -39,6 +41,9 @@ public struct Qwen2MoE: LanguageModel {
         }
     }
 
+    /// Loads the weights; rotary angles are computed for `positions` positions.
+    ///
+    /// - Throws: `ModelFileError` when a tensor is missing or has another shape.
     public init(_ model: ModelConfiguration, weights: WeightLoader, positions: Int) throws(ModelFileError) {
         configuration = model
         gate = .softmax(renormalize: model.normalizesTopK)
@@ -70,11 +75,13 @@ public struct Qwen2MoE: LanguageModel {
             : try Linear([("lm_head", model.vocabularySize)], inputs: model.hiddenSize, from: weights)
     }
 
+    /// Embedding and all decoder layers.
     public func forward(_ pass: ForwardPass) {
         pass.backend.embed(pass.tokens, table: embedding, out: pass.workspace.hidden)
         for layer in layers { layer(pass) }
     }
 
+    /// The final norm and the output projection.
     public func logits(_ pass: ForwardPass, rows: UnsafePointer<Int32>, count: Int) {
         let work = pass.workspace
         norm(work.hidden, rows: rows, count: count, out: work.final, on: pass.backend)

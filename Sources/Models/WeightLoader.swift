@@ -37,9 +37,7 @@ public final class WeightLoader {
         return backend.makeVector(tensors)
     }
 
-    /// A matrix whose row blocks are the tensors `parts`.
-    ///
-    /// - Parameter isNew: false for a tensor that is loaded already in another layout.
+    /// A matrix whose row blocks are the tensors `parts`; not `isNew` if they are loaded already in another layout.
     public func matrix(
         _ parts: [(name: String, outputs: Int)], inputs: Int, isNew: Bool = true
     ) throws(ModelFileError) -> Matrix {

@@ -1,7 +1,7 @@
 // TemplateBudget: what one rendering may cost, so that a hostile template ends with an error and nothing else.
 //
 // Work is counted, not time: a byte read or written costs one unit, an evaluated node or a turn of a loop 64. A
-// real template with a million characters of chat stays below a hundredth of the whole.
+// real template with a million characters of chat stays below a fifth of the whole.
 
 struct TemplateBudget {
     /// Longest string, output included, in bytes of UTF-8.
@@ -19,7 +19,7 @@ struct TemplateBudget {
     /// What an evaluated node or a turn of a loop costs.
     static let node = 64
 
-    private var remaining = 1 << 30
+    private var remaining = 1 << 27
 
     /// Takes `units` from the budget; false when it is used up.
     mutating func spend(_ units: Int) -> Bool {

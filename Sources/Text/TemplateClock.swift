@@ -14,6 +14,8 @@ enum TemplateClock {
 
     static func text(format: String, secondsSince1970: Int) -> String? {
         guard !format.isEmpty else { return "" }
+        // C would end the format there.
+        guard !format.utf8.contains(0) else { return nil }
         var moment: time_t = secondsSince1970
         var parts = tm()
         guard localtime_r(&moment, &parts) != nil else { return nil }

@@ -76,9 +76,7 @@ extension TemplateEvaluator {
     private func concatenated(_ operands: [TemplateExpression]) throws(ChatTemplateError) -> TemplateDatum {
         var result = ""
         for operand in operands {
-            let text = try text(of: try evaluate(operand))
-            try checkLength(result.utf8.count + text.utf8.count)
-            result += text
+            try append(try text(of: try evaluate(operand)), to: &result)
         }
         return .string(result)
     }

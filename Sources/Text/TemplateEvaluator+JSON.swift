@@ -65,7 +65,7 @@ extension TemplateEvaluator {
     ) throws(ChatTemplateError) {
         result += open
         for place in 0..<count {
-            if place > 0 { result += style.comma }
+            if place > 0 { try append(style.comma, to: &result) }
             try breakLine(style, level + 1, into: &result)
             try member(place, &result)
         }
@@ -77,9 +77,8 @@ extension TemplateEvaluator {
         _ style: TemplateJSONStyle, _ level: Int, into result: inout String
     ) throws(ChatTemplateError) {
         guard let indent = style.indent else { return }
-        try checkLength(result.utf8.count + indent.utf8.count * level)
         result += "\n"
-        for _ in 0..<level { result += indent }
+        for _ in 0..<level { try append(indent, to: &result) }
     }
 
     private func key(_ key: TemplateDatum) throws(ChatTemplateError) -> String {

@@ -28,14 +28,15 @@ extension TemplateEvaluator {
         case .int(let value): result += String(value)
         case .double(let value): result += TemplateNumber.text(value)
         case .string(let text):
-            try checkLength(result.utf8.count + text.utf8.count)
-            result += Self.quoted(text)
+            // Paid before it is made: quoting costs more than appending.
+            try spend(text.utf8.count)
+            try append(Self.quoted(text), to: &result)
         case .list(let list): try represent(list.items, "[", "]", into: &result)
         case .tuple(let list): try represent(list.items, "(", list.items.count == 1 ? ",)" : ")", into: &result)
         case .dict(let dictionary):
             result += "{"
             for (place, key) in dictionary.keys.enumerated() {
-                if place > 0 { result += ", " }
+                try append(place > 0 ? ", " : "", to: &result)
                 try represent(key, into: &result)
                 result += ": "
                 try represent(dictionary.values[place], into: &result)
@@ -60,7 +61,7 @@ extension TemplateEvaluator {
     ) throws(ChatTemplateError) {
         result += open
         for (place, item) in items.enumerated() {
-            if place > 0 { result += ", " }
+            try append(place > 0 ? ", " : "", to: &result)
             try represent(item, into: &result)
         }
         result += close
@@ -124,9 +125,7 @@ extension TemplateEvaluator {
                 continue
             }
             guard let value = rest.popLast() else { throw failure("not enough values for the format '\(format)'") }
-            let piece = try formatted(kind, digits, value)
-            try checkLength(result.utf8.count + piece.utf8.count)
-            result += piece
+            try append(try formatted(kind, digits, value), to: &result)
         }
         guard rest.isEmpty else { throw failure("too many values for the format '\(format)'") }
         return result

@@ -81,6 +81,15 @@ final class TemplateEvaluator {
         try spend(count)
     }
 
+    /// Makes `text` longer by `piece`, and pays for the piece only.
+    func append(_ piece: String, to text: inout String) throws(ChatTemplateError) {
+        guard text.utf8.count + piece.utf8.count <= TemplateBudget.maximumText else {
+            throw failure("a string is longer than \(TemplateBudget.maximumText) bytes")
+        }
+        try spend(piece.utf8.count)
+        text += piece
+    }
+
     /// `items` as a new list, if it is neither too long nor too deep.
     func newList(_ items: [TemplateDatum]) throws(ChatTemplateError) -> TemplateList {
         try checkCount(items.count)
@@ -159,13 +168,7 @@ final class TemplateEvaluator {
 
     // MARK: Output
 
-    private func emit(_ text: String) throws(ChatTemplateError) {
-        guard output.utf8.count + text.utf8.count <= TemplateBudget.maximumText else {
-            throw failure("the output is longer than \(TemplateBudget.maximumText) bytes")
-        }
-        try spend(text.utf8.count)
-        output += text
-    }
+    private func emit(_ text: String) throws(ChatTemplateError) { try append(text, to: &output) }
 
     /// What `body` writes, in a scope of its own.
     func captured(_ body: [TemplateStatement], in inner: TemplateScope) throws(ChatTemplateError) -> String {

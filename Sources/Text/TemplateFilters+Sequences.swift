@@ -39,11 +39,8 @@ extension TemplateEvaluator {
         let separator = try bound[0].map { (value) throws(ChatTemplateError) in try text(of: value) } ?? ""
         var result = ""
         for (place, item) in items.enumerated() {
-            if place > 0 { result += separator }
-            let text = try text(of: try member(bound[1], of: item))
-            try spend(text.utf8.count + separator.utf8.count)
-            result += text
-            guard result.utf8.count <= TemplateBudget.maximumText else { return try string(result) }
+            try append(place > 0 ? separator : "", to: &result)
+            try append(try text(of: try member(bound[1], of: item)), to: &result)
         }
         return .string(result)
     }

@@ -233,9 +233,7 @@ extension TemplateEvaluator {
                 if field.isEmpty { next += 1 }
             }
             guard let value else { throw failure("the format field '{\(field)}' has no value or is not supported") }
-            let text = try text(of: value)
-            try checkLength(result.utf8.count + text.utf8.count)
-            result += text
+            try append(try text(of: value), to: &result)
         }
         return result
     }

@@ -45,6 +45,8 @@ struct TokenizerFile: Decodable {
         var continuingSubwordPrefix: String?
         var endOfWordSuffix: String?
 
+        typealias Merge = (left: String, right: String)
+
         enum CodingKeys: String, CodingKey {
             case type, vocab, merges
             case ignoreMerges = "ignore_merges"
@@ -52,26 +54,28 @@ struct TokenizerFile: Decodable {
             case continuingSubwordPrefix = "continuing_subword_prefix"
             case endOfWordSuffix = "end_of_word_suffix"
         }
-    }
-
-    /// `["a", "b"]`, or `"a b"`.
-    struct Merge: Decodable {
-        var left: String
-        var right: String
 
         init(from decoder: any Decoder) throws {
-            let container = try decoder.singleValueContainer()
-            let parts: [String]
-            if let text = try? container.decode(String.self) {
-                parts = text.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
-            } else {
-                parts = try container.decode([String].self)
+            let container = try decoder.container(keyedBy: CodingKeys.self)
+            type = try container.decodeIfPresent(String.self, forKey: .type)
+            vocab = try container.decode([String: Int32].self, forKey: .vocab)
+            ignoreMerges = try container.decodeIfPresent(Bool.self, forKey: .ignoreMerges)
+            byteFallback = try container.decodeIfPresent(Bool.self, forKey: .byteFallback)
+            continuingSubwordPrefix = try container.decodeIfPresent(String.self, forKey: .continuingSubwordPrefix)
+            endOfWordSuffix = try container.decodeIfPresent(String.self, forKey: .endOfWordSuffix)
+            // Newer files write `["a", "b"]`, older ones `"a b"`.
+            let pairs =
+                try (try? container.decode([[String]].self, forKey: .merges))
+                ?? container.decode([String].self, forKey: .merges).map {
+                    $0.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
+                }
+            merges = try pairs.map { pair in
+                guard pair.count == 2 else {
+                    throw DecodingError.dataCorruptedError(
+                        forKey: .merges, in: container, debugDescription: "a merge of \(pair.count) parts")
+                }
+                return (pair[0], pair[1])
             }
-            guard parts.count == 2 else {
-                throw DecodingError.dataCorruptedError(
-                    in: container, debugDescription: "a merge of \(parts.count) parts")
-            }
-            (left, right) = (parts[0], parts[1])
         }
     }
 

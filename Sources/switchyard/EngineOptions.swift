@@ -77,12 +77,12 @@ struct EngineOptions: ParsableArguments {
                 "--expert-distribution-recorder-mode \(expertDistributionRecorderMode.rawValue): not in this version; "
                     + "use stat or off")
         }
-        try Self.check("--threads", threads, atLeast: 1)
-        try Self.check("--context-length", contextLength, atLeast: 1)
-        try Self.check("--max-running-requests", maxRunningRequests, atLeast: 1)
-        try Self.check("--max-queued-requests", maxQueuedRequests, atLeast: 0)
-        try Self.check("--max-total-tokens", maxTotalTokens, atLeast: 1)
-        try Self.check("--chunked-prefill-size", chunkedPrefillSize, atLeast: 1)
+        try Self.check("--threads", threads, in: 1...1024)
+        try Self.check("--context-length", contextLength, in: 1...1 << 24)
+        try Self.check("--max-running-requests", maxRunningRequests, in: 1...1 << 16)
+        try Self.check("--max-queued-requests", maxQueuedRequests, in: 0...1 << 24)
+        try Self.check("--max-total-tokens", maxTotalTokens, in: 1...1 << 30)
+        try Self.check("--chunked-prefill-size", chunkedPrefillSize, in: 1...1 << 16)
         let size = expertDistributionRecorderBufferSize
         guard size == -1 || size >= 1 else {
             throw ValidationError(
@@ -90,10 +90,10 @@ struct EngineOptions: ParsableArguments {
         }
     }
 
-    /// Refuses values below `least`.
-    static func check(_ name: String, _ value: Int?, atLeast least: Int) throws {
-        guard let value, value < least else { return }
-        throw ValidationError("\(name) \(value): must be \(least) or more")
+    /// Refuses values outside `range`.
+    static func check(_ name: String, _ value: Int?, in range: ClosedRange<Int>) throws {
+        guard let value, !range.contains(value) else { return }
+        throw ValidationError("\(name) \(value): must be from \(range.lowerBound) to \(range.upperBound)")
     }
 
     /// The engine's limits and switches.

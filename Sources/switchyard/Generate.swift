@@ -61,7 +61,7 @@ struct Generate: AsyncParsableCommand {
     var showExperts = false
 
     func validate() throws {
-        try EngineOptions.check("--max-new-tokens", maxNewTokens, atLeast: 1)
+        try EngineOptions.check("--max-new-tokens", maxNewTokens, in: 1...1 << 24)
         if showExperts, engineOptions.expertDistributionRecorderMode == .off {
             throw ValidationError("--show-experts needs --expert-distribution-recorder-mode stat")
         }

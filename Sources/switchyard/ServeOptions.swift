@@ -45,7 +45,7 @@ struct ServeOptions: ParsableArguments {
         guard (0...65535).contains(port) else {
             throw ValidationError("--port \(port): must be from 0 to 65535")
         }
-        try EngineOptions.check("--shutdown-timeout", shutdownTimeout, atLeast: 0)
+        try EngineOptions.check("--shutdown-timeout", shutdownTimeout, in: 0...86_400)
         if apiKey?.isEmpty == true { throw ValidationError("--api-key: must not be empty") }
     }
 }

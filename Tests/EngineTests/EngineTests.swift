@@ -1,3 +1,4 @@
+import Compute
 import DemoModel
 import Experts
 import Foundation
@@ -230,7 +231,7 @@ import Testing
         }
         var invalid = Self.greedy("a", [1], count: 1)
         invalid.sampling.topP = 0
-        await #expect(throws: EngineError.invalidSampling("topP is 0.0: expected a number in (0, 1]")) {
+        await #expect(throws: EngineError.invalidSampling("top_p is 0.0: expected a number in (0, 1]")) {
             _ = try await engine.submit(invalid)
         }
         // The length that is left bounds the output.
@@ -261,6 +262,29 @@ import Testing
         let long = try await other.submit(Self.greedy("long", [1], count: 2000))
         await other.shutdown(deadline: .zero)
         #expect(await collect(long).finish == .aborted(message: "The server is shutting down."))
+    }
+
+    @Test("a cache that does not fit this machine is refused before it is allocated")
+    func memory() async throws {
+        var configuration = EngineConfiguration()
+        configuration.maxTotalTokens = 1 << 40
+        await #expect {
+            _ = try await Engine.load(.demo, configuration: configuration, threads: 1)
+        } throws: { error in
+            guard case EngineError.notEnoughMemory(let needed, let physical) = error else { return false }
+            return needed > physical && "\(error)".contains("--max-total-tokens")
+        }
+    }
+
+    @Test("a context longer than the model's is refused, not shortened")
+    func contextLength() async throws {
+        var configuration = EngineConfiguration()
+        configuration.contextLength = 4096
+        await #expect(
+            throws: ModelFileError(
+                file: "switchyard-demo/config.json", item: "max_position_embeddings", found: "2048",
+                expected: "at least the 4096 of --context-length")
+        ) { _ = try await Engine.load(.demo, configuration: configuration, threads: 1) }
     }
 
     @Test("progress ends at the total")

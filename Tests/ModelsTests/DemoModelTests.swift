@@ -9,11 +9,19 @@ import Testing
 @Suite struct DemoModelTests {
     struct Case: Decodable, CustomTestStringConvertible {
         var id: String
-        var prompt_ids: [Int32]
-        var greedy_ids: [Int32]
-        var prefill_expert_counts: [[Int32]]
-        var last_logits_top10: [[Double]]
+        var prompt: [Int32]
+        var greedy: [Int32]
+        var prefillCounts: [[Int32]]
+        var lastLogits: [[Double]]
         var testDescription: String { id }
+
+        enum CodingKeys: String, CodingKey {
+            case id
+            case prompt = "prompt_ids"
+            case greedy = "greedy_ids"
+            case prefillCounts = "prefill_expert_counts"
+            case lastLogits = "last_logits_top10"
+        }
     }
     struct File: Decodable { var goldens: [Case] }
 
@@ -25,11 +33,11 @@ import Testing
     func goldens(_ golden: Case) throws {
         let runner = try TestRunner(.demo, threads: 2)
         defer { runner.backend.stop() }
-        let last = try #require(runner.logits(golden.prompt_ids, from: 0).last)
-        #expect(runner.counts == golden.prefill_expert_counts.flatMap { $0 })
-        for pair in golden.last_logits_top10 {
+        let last = try #require(runner.logits(golden.prompt, from: 0).last)
+        #expect(runner.counts == golden.prefillCounts.flatMap { $0 })
+        for pair in golden.lastLogits {
             #expect(abs(Double(last[Int(pair[0])]) - pair[1]) < 1e-3)
         }
-        #expect(runner.greedy(golden.prompt_ids, count: golden.greedy_ids.count) == golden.greedy_ids)
+        #expect(runner.greedy(golden.prompt, count: golden.greedy.count) == golden.greedy)
     }
 }

@@ -118,6 +118,22 @@ import Text
         #expect(allFail)
     }
 
+    @Test("work that is only large is done")
+    func largeWork() throws {
+        let text = TemplateValue.string(many("a", 2_000))
+        let values: [String: TemplateValue] = ["xs": .array(Array(repeating: text, count: 2_000)), "s": text]
+        let lengths = [
+            ("xs | tojson(indent=4)", 2_000 * 2_008 + 2), ("xs | string", 2_000 * 2_004),
+            ("xs | join(', ')", 2_000 * 2_002 - 2),
+            ("s" + many(" ~ s", 1_999), 4_000_000), ("'" + many("%s", 100) + "' % (" + many("s, ", 100) + ")", 200_000),
+        ]
+        for (expression, length) in lengths {
+            #expect(
+                try ChatTemplate("{{ (\(expression)) | length }}").render(values) == "\(length)",
+                "\(expression.prefix(30))")
+        }
+    }
+
     @Test("a search that would be quadratic is not", .timeLimit(.minutes(1)))
     func searching() throws {
         let source =

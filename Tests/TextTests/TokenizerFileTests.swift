@@ -43,7 +43,7 @@ import Testing
             (#"{"model": {"type": "Unigram", "vocab": {"a": 0}, "merges": []}}"#, "model type Unigram"),
             (#"{"model": {"vocab": {"a": -1}, "merges": []}}"#, "id -1"),
             (#"{"model": {"vocab": {"a": 2147483647}, "merges": []}}"#, "id 2147483647"),
-            (#"{"model": {"vocab": {"a": 99999999999}, "merges": []}}"#, "99999999999"),
+            (#"{"model": {"vocab": {"a": 99999999999}, "merges": []}}"#, "tokenizer.json"),
             (#"{"model": {"vocab": {"a": 1, "b": 1}, "merges": []}}"#, "share id 1"),
             (#"{"model": {"vocab": {"a": "x"}, "merges": []}}"#, "model.vocab.a"),
             (#"{"model": {"vocab": {"a": 0}, "merges": []}}"#, "byte 0 has no token"),

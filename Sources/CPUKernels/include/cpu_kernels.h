@@ -126,7 +126,7 @@ typedef struct {
     const float *logits;  // [rows, width]
     int32_t *best;        // [rows] lowest index of the largest logit; NaN never wins
     float *maximum;       // [rows]
-    float *log_sum_exp;   // [rows] log Σ exp(logits), for log-probabilities
+    float *log_sum_exp;   // [rows] log Σ exp(logits), for log-probabilities; NaN adds nothing
     ptrdiff_t width;
 } cpu_rows_args;
 

@@ -25,7 +25,8 @@ static void rows_statistics(const void *restrict raw, ptrdiff_t begin, ptrdiff_t
             if (logits[i] == logits[i]) total += expf(logits[i] - best);
         a->best[row] = index < a->width ? (int32_t)index : 0;
         a->maximum[row] = best;
-        a->log_sum_exp[row] = best + logf(total);
+        // An infinite maximum is the answer itself; differences from it would be NaN.
+        a->log_sum_exp[row] = isinf(best) ? best : best + logf(total);
     }
 }
 

@@ -16,7 +16,8 @@ typedef h16 h16_unaligned __attribute__((aligned(2)));
 
 INLINE v16 load(const float *p) { return *(const v16_unaligned *)p; }
 INLINE void store(float *p, v16 v) { *(v16_unaligned *)p = v; }
-INLINE v16 splat(float x) { return (v16){} + x; }
+// Written out: zero plus x would be an addition, which keeps the broadcast out of the load.
+INLINE v16 splat(float x) { return (v16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 
 // a * b + c, rounded once where the machine can.
 INLINE v16 madd(v16 a, v16 b, v16 c) {

@@ -2,6 +2,9 @@
 //
 // Owner: one engine; one pass at a time. Each op fills an argument block on the stack and hands it to the pool: no
 // allocation, no lock per token.
+//
+// The ops are documented in Backend.
+// swift-format-ignore-file: AllPublicDeclarationsHaveDocumentation
 
 internal import CPUKernels
 public import Experts
@@ -21,10 +24,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
     /// Multiply-adds that make a range worth handing to another thread: some 5 µs of work.
     private static let worthwhile = 1 << 17
 
-    /// A backend with `threads` threads; nil takes every core.
-    ///
-    /// - Parameter instructionSet: `avx512`, `avx2` or `baseline`; nil takes the best.
-    /// - Returns: nil when this machine lacks `instructionSet`.
+    /// A backend with `threads` threads (nil takes every core) and the instruction set `avx512`, `avx2` or `baseline`
+    /// (nil takes the best); nil when this machine lacks `instructionSet`.
     public init?(threads: Int? = nil, instructionSet: String? = nil) {
         guard let table = cpu_kernels_named(instructionSet) else { return nil }
         kernels = table.pointee
@@ -60,10 +61,11 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
         for (index, stack) in matrices.enumerated() {
             precondition(stack.allSatisfy { $0.shape.count == 2 && $0.shape[1] == inputs }, "unequal inputs in a stack")
             let target = storage.bytes.baseAddress! + index * stride
-            if stack.allSatisfy({ $0.dtype == stack[0].dtype }) {
+            if stack.allSatisfy({ $0.dtype == stack[0].dtype }), isBF16 || stack[0].dtype != .bfloat16 {
                 pack(stack, gated: gated, panels: panels, into: target)
             } else {
-                // A stack of several types (a bias-free projection kept in another precision) is widened first.
+                // A stack of several types (a projection kept in another precision), or one in bfloat16 where another
+                // expert's is not, is widened first.
                 let widened = stack.map { makeVector([$0]) }
                 let rows = zip(stack, widened).map { tensor, buffer in
                     (0..<tensor.shape[0]).map { UnsafeRawPointer(buffer.floats + $0 * inputs) as UnsafeRawPointer? }
@@ -201,6 +203,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
         precondition(
             qkv.width == (heads + 2 * cache.heads) * cache.headDimension && out.width == heads * cache.headDimension
                 && heads % cache.heads == 0, "shapes of attend")
+        guard tokens.count > 0 else { return }
         let context = Int(tokens.positions[tokens.count - 1]) + 1
         run(
             kernels.attention,

@@ -30,5 +30,6 @@ public struct CUDADriver: Sendable, Equatable {
 
 /// Why a GPU cannot be used.
 public struct CUDAError: Error, Equatable, CustomStringConvertible {
+    /// The reason in one line.
     public var description: String
 }

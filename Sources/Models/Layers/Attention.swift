@@ -25,7 +25,10 @@ struct Attention: Sendable {
         norm = try RMSNorm(
             "\(prefix).input_layernorm", width: model.hiddenSize, epsilon: model.normEpsilon, from: weights)
         qkv = try Linear(
-            [("\(prefix).self_attn.q_proj", q), ("\(prefix).self_attn.k_proj", kv), ("\(prefix).self_attn.v_proj", kv)],
+            [
+                ("\(prefix).self_attn.q_proj", q), ("\(prefix).self_attn.k_proj", kv),
+                ("\(prefix).self_attn.v_proj", kv),
+            ],
             inputs: model.hiddenSize, bias: model.hasAttentionBias, from: weights)
         output = try Linear([("\(prefix).self_attn.o_proj", model.hiddenSize)], inputs: q, from: weights)
     }

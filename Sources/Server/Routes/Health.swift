@@ -9,9 +9,28 @@ struct HealthRoute: Sendable {
     let state: ServerState
 
     func register(on router: Router<ServerContext>) {
-        router.get("/health", use: generate)
+        router.get("/health", use: answer)
         router.get("/health_generate", use: generate)
         router.get("/ready") { _, _ in Response(status: state.isDraining ? .serviceUnavailable : .ok) }
+    }
+
+    /// 200 when the engine answers between two steps, 503 after the timeout. Computes no token: orchestrators ask every
+    /// few seconds, and what they ask must not be counted among what users sent.
+    @Sendable private func answer(_ request: Request, _ context: ServerContext) async throws -> Response {
+        guard !state.isDraining else { return Response(status: .serviceUnavailable) }
+        let isAlive = await withTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                _ = await state.engine.statistics()
+                return true
+            }
+            group.addTask {
+                try? await Task.sleep(for: state.settings.healthTimeout)
+                return false
+            }
+            defer { group.cancelAll() }
+            return await group.next() ?? false
+        }
+        return Response(status: isAlive ? .ok : .serviceUnavailable)
     }
 
     /// 200 as soon as the engine computes anything, 503 after the timeout.

@@ -65,7 +65,7 @@ struct RequestFailure: Error {
         case .shuttingDown:
             status = .serviceUnavailable
             code = "shutting_down"
-        case .dumpFailed: status = .internalServerError
+        case .dumpFailed, .notEnoughMemory: status = .internalServerError
         case .duplicateID: field = "rid"
         case .emptyPrompt, .tokenOutOfRange, .promptTooLong, .invalidSampling, .recordingDisabled: break
         }

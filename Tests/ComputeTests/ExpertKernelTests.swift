@@ -1,0 +1,179 @@
+import Experts
+import Foundation
+import Support
+import Testing
+
+@testable import Compute
+
+/// A small layer of routed experts.
+private struct TestExperts {
+    let experts = 7
+    let topK = 3
+    let width = 33
+    let inner = 20
+    let gates: [TestWeight]
+    let ups: [TestWeight]
+    let downs: [TestWeight]
+    let x: [Float]
+    let logits: [Float]
+    let tokens: Int
+
+    /// Expert e has the type `dtypes[e % dtypes.count]`.
+    init(_ dtypes: [DType], tokens: Int, using generator: inout SeededGenerator) throws {
+        self.tokens = tokens
+        let (experts, width, inner) = (experts, width, inner)
+        func weights(_ shape: [Int]) throws -> [TestWeight] {
+            try (0..<experts).map { try TestWeight(dtypes[$0 % dtypes.count], shape: shape, using: &generator) }
+        }
+        gates = try weights([inner, width])
+        ups = try weights([inner, width])
+        downs = try weights([width, inner])
+        x = randomFloats(tokens * width, using: &generator)
+        // Expert 6 is never chosen, expert 0 always: no block and several blocks of pairs.
+        logits = (0..<tokens).flatMap { _ in
+            [9] + randomFloats(experts - 2, using: &generator).map { $0 * 3 } + [-9]
+        }
+    }
+
+    struct Result {
+        var ids: [Int32]
+        var weights: [Float]
+        var counts: [Int32]
+        var pairs: [Float]
+    }
+
+    func run(on backend: CPUBackend, rows: Range<Int>? = nil) -> Result {
+        let rows = rows ?? 0..<tokens
+        let rule = GateRule.softmax(renormalize: true)
+        let routing = Routing(tokens: rows.count, topK: topK, experts: experts, gate: rule)
+        let logits = Buffer(Array(logits[rows.lowerBound * experts..<rows.upperBound * experts]), width: experts)
+        // Counts are written in row 1 of three.
+        var counts = [Int32](repeating: -5, count: 3 * experts)
+        counts.withUnsafeMutableBufferPointer {
+            backend.route(logits, count: rows.count, gate: rule, layer: 1, counts: $0.baseAddress, into: routing)
+        }
+        let pairs = rows.count * topK
+        let out = Buffer(rows: pairs, width: width, repeating: .nan)
+        backend.experts(
+            Buffer(Array(x[rows.lowerBound * width..<rows.upperBound * width]), width: width), routing: routing,
+            gateUp: backend.makeMatrix(zip(gates, ups).map { [$0.tensor, $1.tensor] }, gated: true),
+            down: backend.makeMatrix(downs.map { [$0.tensor] }, gated: false),
+            activations: Buffer(rows: pairs, width: inner, repeating: .nan), out: out)
+        return Result(
+            ids: Array(UnsafeBufferPointer(start: routing.ids, count: pairs)),
+            weights: Array(UnsafeBufferPointer(start: routing.weights, count: pairs)),
+            counts: counts, pairs: out.values(rows: pairs))
+    }
+
+    /// The chosen experts of `token` by descending logit, their weights, and what each adds.
+    func reference(_ token: Int) -> [(id: Int, weight: Double, output: [Double])] {
+        let logits = logits[token * experts..<(token + 1) * experts].map(Double.init)
+        let chosen = logits.indices.sorted { (-logits[$0], $0) < (-logits[$1], $1) }.prefix(topK)
+        let total = chosen.reduce(0) { $0 + exp(logits[$1]) }
+        let x = x[token * width..<(token + 1) * width].map(Double.init)
+        return chosen.map { id in
+            let activations = (0..<inner).map { row in
+                silu(product(gates[id].row(row), x)) * product(ups[id].row(row), x)
+            }
+            let weight = exp(logits[id]) / total
+            return (id, weight, (0..<width).map { weight * product(downs[id].row($0), activations) })
+        }
+    }
+
+    private func product(_ row: ArraySlice<Float>, _ x: [Double]) -> Double {
+        row.withUnsafeBufferPointer { row in
+            x.withUnsafeBufferPointer { x in
+                var sum = 0.0
+                var index = 0
+                while index < x.count {  // a range would take most of a debug build's time
+                    sum += Double(row[index]) * x[index]
+                    index += 1
+                }
+                return sum
+            }
+        }
+    }
+}
+
+@Suite struct ExpertKernelTests {
+    @Test(
+        "routed experts equal a loop over the tokens", arguments: instructionSets,
+        [[DType.bfloat16], [.float16], [.float32], [.bfloat16, .float32, .float16]])
+    func experts(instructionSet: String, dtypes: [DType]) throws {
+        let backend = try makeBackend(instructionSet, threads: 2)
+        defer { backend.stop() }
+        var generator = SeededGenerator(seed: 41)
+        for tokens in [1, 2, 13, 50, 130] {
+            let layer = try TestExperts(dtypes, tokens: tokens, using: &generator)
+            let found = layer.run(on: backend)
+            let expected = (0..<tokens).flatMap(layer.reference)
+            #expect(found.ids == expected.map { Int32($0.id) })
+            var counts = [Int32](repeating: 0, count: layer.experts)
+            for pair in expected { counts[pair.id] += 1 }
+            let untouched = [Int32](repeating: -5, count: layer.experts)
+            #expect(found.counts == untouched + counts + untouched)
+            #expect(relativeDistance(found.weights, expected.map(\.weight)) < 1e-6)
+            // Float32 rounding of two chained sums of up to 33 terms, and exponentials good to 2 ulp.
+            #expect(relativeDistance(found.pairs, expected.flatMap(\.output)) < 2e-6, "\(tokens) tokens")
+        }
+    }
+
+    @Test(
+        "a token's experts have the same bits alone, in a batch, and with any thread count", arguments: instructionSets)
+    func bits(instructionSet: String) throws {
+        var generator = SeededGenerator(seed: 42)
+        let layer = try TestExperts([.bfloat16], tokens: 130, using: &generator)
+        let results = try [1, 2, 4].map { threads in
+            let backend = try makeBackend(instructionSet, threads: threads)
+            defer { backend.stop() }
+            let whole = layer.run(on: backend).pairs
+            let size = layer.topK * layer.width
+            for token in [0, 1, 47, 48, 49, 129] {
+                let alone = layer.run(on: backend, rows: token..<token + 1).pairs
+                #expect(haveSameBits(alone, Array(whole[token * size..<(token + 1) * size])), "token \(token)")
+            }
+            let part = layer.run(on: backend, rows: 20..<70).pairs
+            #expect(haveSameBits(part, Array(whole[20 * size..<70 * size])))
+            return whole
+        }
+        #expect(haveSameBits(results[0], results[1]))
+        #expect(haveSameBits(results[0], results[2]))
+    }
+
+    @Test("without a recorder nothing is counted") func noCounts() throws {
+        let backend = try #require(CPUBackend(threads: 1))
+        let rule = GateRule.softmax(renormalize: false)
+        let routing = Routing(tokens: 2, topK: 1, experts: 3, gate: rule)
+        backend.route(
+            Buffer([0, 1, 2, 2, 1, 0], width: 3), count: 2, gate: rule, layer: 0, counts: nil, into: routing)
+        #expect(routing.count == 2)
+        #expect([routing.ids[0], routing.ids[1]] == [2, 0])
+    }
+
+    @Test(
+        "combine adds the routed sum and the shared expert behind its gate",
+        arguments: instructionSets, [(true, true), (true, false), (false, false)])
+    func combine(instructionSet: String, shared: (isThere: Bool, isGated: Bool)) throws {
+        let backend = try makeBackend(instructionSet)
+        var generator = SeededGenerator(seed: 43)
+        for (tokens, topK, width) in [(1, 1, 1), (5, 4, 17), (13, 2, 64), (50, 6, 33)] {
+            let routed = randomFloats(tokens * topK * width, using: &generator)
+            let sharedOutput = randomFloats(tokens * width, using: &generator)
+            let gate = randomFloats(tokens, using: &generator).map { $0 * 10 }
+            let old = randomFloats(tokens * width, using: &generator)
+            let out = Buffer(old, width: width)
+            backend.combine(
+                Buffer(routed, width: width), count: tokens, topK: topK, factor: 1.5,
+                shared: shared.isThere ? Buffer(sharedOutput, width: width) : nil,
+                sharedGate: shared.isGated ? Buffer(gate, width: 1) : nil, out: out)
+            let expected = (0..<tokens * width).map { index in
+                let (token, column) = (index / width, index % width)
+                let sum = (0..<topK).reduce(0.0) { $0 + Double(routed[(token * topK + $1) * width + column]) }
+                let factor = shared.isGated ? 1 / (1 + exp(-Double(gate[token]))) : shared.isThere ? 1 : 0
+                return Double(old[index]) + 1.5 * sum + factor * Double(sharedOutput[index])
+            }
+            // At most nine roundings of numbers of the result's size.
+            #expect(relativeDistance(out.values(rows: tokens), expected) < 9 * 0x1p-24)
+        }
+    }
+}

@@ -1,0 +1,254 @@
+import Compute
+import Foundation
+import Support
+import Testing
+
+@testable import Models
+
+/// The keys that a Qwen2-MoE must have, as JSON.
+private let required = [
+    "architectures": #"["Qwen2MoeForCausalLM"]"#, "vocab_size": "320", "hidden_size": "64",
+    "num_hidden_layers": "3", "num_attention_heads": "4", "max_position_embeddings": "256",
+    "num_experts": "8", "num_experts_per_tok": "4", "moe_intermediate_size": "32",
+]
+
+/// What a config.json becomes: `changes` replace keys, an empty text removes one.
+private func configuration(_ changes: [String: String], generation: String? = nil) throws -> ModelConfiguration {
+    let keys = required.merging(changes) { $1 }.filter { !$0.value.isEmpty }
+    let text = "{" + keys.map { "\"\($0)\": \($1)" }.joined(separator: ", ") + "}"
+    return try configuration(text: text, generation: generation)
+}
+
+private func configuration(text: String, generation: String? = nil) throws -> ModelConfiguration {
+    let folder = try TemporaryFolder()
+    try folder.write(text.utf8, to: "config.json")
+    if let generation { try folder.write(generation.utf8, to: "generation_config.json") }
+    do {
+        return try ModelConfiguration(ModelFiles(directory: folder.path))
+    } catch var error as ModelFileError {
+        // The folder's name differs from test to test.
+        error.file = error.file.replacing(folder.path + "/", with: "")
+        throw error
+    }
+}
+
+/// A change to config.json and what it leads to.
+struct BadKey: CustomTestStringConvertible, Sendable {
+    var key: String
+    var value: String
+    var found: String
+    var expected: String
+    var item: String?
+    var testDescription: String { "\(key): \(value.isEmpty ? "nothing" : value)" }
+
+    init(_ key: String, _ value: String, found: String, expected: String, item: String? = nil) {
+        (self.key, self.value, self.found, self.expected, self.item) = (key, value, found, expected, item)
+    }
+}
+
+@Suite struct ModelConfigurationTests {
+    @Test("keys that are missing have Qwen2-MoE's defaults") func defaults() throws {
+        let model = try configuration([:])
+        #expect(model.architecture == "Qwen2MoeForCausalLM" && model.modelType == "")
+        #expect(model.vocabularySize == 320 && model.hiddenSize == 64 && model.layers == 3)
+        #expect(model.heads == 4 && model.kvHeads == 4 && model.headDimension == 16)
+        #expect(model.experts == 8 && model.topK == 4 && model.expertSize == 32)
+        #expect(model.sharedExpertSize == 0 && model.intermediateSize == 0)
+        #expect(model.sparseLayers == [0, 1, 2])
+        #expect(!model.normalizesTopK && !model.tiesEmbeddings && model.hasAttentionBias)
+        #expect(model.normEpsilon == 1e-6 && model.ropeBase == 10000 && model.maxPositions == 256)
+        #expect(model.endOfSequenceIDs == [])
+    }
+
+    @Test("keys that are there are read") func values() throws {
+        let model = try configuration([
+            "model_type": #""qwen2_moe""#, "num_key_value_heads": "2", "head_dim": "20", "num_experts": "6.0",
+            "intermediate_size": "96", "shared_expert_intermediate_size": "48", "norm_topk_prob": "true",
+            "tie_word_embeddings": "true", "qkv_bias": "false", "rms_norm_eps": "1e-5", "rope_theta": "1e6",
+            "hidden_act": #""silu""#, "use_sliding_window": "false", "rope_scaling": "null", "unknown": "[{}]",
+        ])
+        #expect(model.modelType == "qwen2_moe" && model.kvHeads == 2 && model.headDimension == 20)
+        #expect(model.experts == 6 && model.intermediateSize == 96 && model.sharedExpertSize == 48)
+        #expect(model.normalizesTopK && model.tiesEmbeddings && !model.hasAttentionBias)
+        #expect(model.normEpsilon == 1e-5 && model.ropeBase == 1e6)
+    }
+
+    @Test("a rotary base may lie in rope_parameters, of the default kind") func ropeParameters() throws {
+        let model = try configuration(["rope_parameters": #"{"rope_type": "default", "rope_theta": 5e5}"#])
+        #expect(model.ropeBase == 5e5)
+    }
+
+    @Test("a dense model has no experts, and needs an intermediate size") func dense() throws {
+        let model = try configuration([
+            "num_experts": "", "num_experts_per_tok": "", "moe_intermediate_size": "", "intermediate_size": "96",
+        ])
+        #expect(model.experts == 0 && model.topK == 0 && model.expertSize == 0 && model.sparseLayers == [])
+    }
+
+    @Test(
+        "every decoder_sparse_step-th layer routes, but for mlp_only_layers",
+        arguments: [
+            ("1", "[]", [0, 1, 2, 3, 4, 5]), ("2", "[]", [1, 3, 5]), ("2", "[3]", [1, 5]), ("7", "[]", []),
+            ("1", "[0, 5, 5, 99, -1, 1.5]", [1, 2, 3, 4]), ("4", "null", [3]),
+        ])
+    func sparse(step: String, denseLayers: String, expected: [Int]) throws {
+        let model = try configuration([
+            "num_hidden_layers": "6", "decoder_sparse_step": step, "mlp_only_layers": denseLayers,
+            "intermediate_size": "96",
+        ])
+        #expect(model.sparseLayers == expected)
+    }
+
+    @Test(
+        "end-of-sequence ids of both files are merged; ids that no token has are left out",
+        arguments: [
+            ("319", nil, [319]), ("[319, 317]", nil, [319, 317]), ("null", nil, []), ("", "{}", []),
+            ("319", #"{"eos_token_id": [317, 319]}"#, [319, 317]), ("", #"{"eos_token_id": 5}"#, [5]),
+            ("[7, 7]", #"{"eos_token_id": 7}"#, [7]), ("320", nil, []), ("-1", nil, []),
+            ("[0, 1e30, 2.5, 3000000000, -3000000000, 319]", nil, [0, 319]),
+        ] as [(String, String?, [Int32])])
+    func ends(config: String, generation: String?, expected: [Int32]) throws {
+        #expect(try configuration(["eos_token_id": config], generation: generation).endOfSequenceIDs == expected)
+    }
+
+    static let badKeys: [BadKey] = {
+        func range(_ key: String, _ value: String, _ range: ClosedRange<Int>, found: String? = nil) -> BadKey {
+            let expected = "a whole number from \(range.lowerBound) to \(range.upperBound)"
+            return BadKey(key, value, found: found ?? (value.isEmpty ? "nothing" : value), expected: expected)
+        }
+        let most = 1 << 24
+        let scaling = "none: this architecture is supported without rope scaling only"
+        return [
+            BadKey("architectures", "", found: "nothing", expected: "a list with the architecture's name"),
+            BadKey("architectures", "[]", found: "nothing", expected: "a list with the architecture's name"),
+            BadKey("architectures", "\"x\"", found: "a value of another type", expected: "a list"),
+            BadKey(
+                "architectures", "[7]", found: "a value of another type", expected: "a string",
+                item: "architectures[0]"),
+            range("vocab_size", "", 1...most), range("vocab_size", "0", 1...most), range("vocab_size", "-5", 1...most),
+            range("vocab_size", "1e30", 1...most, found: "1e+30"), range("vocab_size", "320.5", 1...most),
+            range("vocab_size", "9223372036854775807", 1...most, found: "9.223372036854776e+18"),
+            BadKey("vocab_size", "\"320\"", found: "a value of another type", expected: "a number"),
+            BadKey("vocab_size", "[320]", found: "a value of another type", expected: "a number"),
+            range("hidden_size", "", 1...1 << 17), range("hidden_size", "99999999", 1...1 << 17),
+            range("num_hidden_layers", "", 1...1024), range("num_hidden_layers", "1025", 1...1024),
+            range("num_attention_heads", "", 1...4096), range("num_attention_heads", "0", 1...4096),
+            range("num_key_value_heads", "0", 1...4096),
+            BadKey(
+                "num_key_value_heads", "3", found: "3", expected: "a divisor of num_attention_heads, 4"),
+            BadKey(
+                "hidden_size", "66", found: "66", expected: "a multiple of num_attention_heads, 4, or a head_dim"),
+            range("head_dim", "0", 2...4096), range("head_dim", "5000", 2...4096),
+            BadKey("head_dim", "7", found: "7", expected: "an even number"),
+            range("num_experts", "-1", 0...8192), range("num_experts", "1000000", 0...8192),
+            range("num_experts_per_tok", "", 1...8), range("num_experts_per_tok", "9", 1...8),
+            range("num_experts_per_tok", "0", 1...8),
+            range("moe_intermediate_size", "", 1...1 << 20), range("moe_intermediate_size", "-1", 1...1 << 20),
+            range("shared_expert_intermediate_size", "1e12", 0...1 << 20, found: "1000000000000"),
+            range("intermediate_size", "-1", 0...1 << 20),
+            range("intermediate_size", "1e18", 0...1 << 20, found: "1000000000000000000"),
+            range("decoder_sparse_step", "0", 1...1 << 20),
+            range("max_position_embeddings", "", 1...most),
+            range("max_position_embeddings", "1e9", 1...most, found: "1000000000"),
+            BadKey("rms_norm_eps", "-1", found: "-1.0", expected: "a number from 0 to 1"),
+            BadKey("rms_norm_eps", "1e300", found: "1e+300", expected: "a number from 0 to 1"),
+            BadKey("rope_theta", "0.5", found: "0.5", expected: "a number from 1 to 1e30"),
+            BadKey("rope_theta", "1e300", found: "1e+300", expected: "a number from 1 to 1e30"),
+            BadKey("hidden_act", "\"gelu\"", found: "gelu", expected: "silu"),
+            BadKey(
+                "use_sliding_window", "true", found: "true", expected: "false: sliding windows are not supported"),
+            BadKey("use_sliding_window", "1", found: "a value of another type", expected: "true or false"),
+            BadKey("rope_scaling", #"{"type": "yarn", "factor": 4}"#, found: "yarn", expected: scaling),
+            BadKey("rope_scaling", #"{"rope_type": "linear"}"#, found: "linear", expected: scaling),
+            BadKey("rope_scaling", #"{"factor": 4}"#, found: "a factor", expected: scaling),
+            BadKey("rope_scaling", "4", found: "a value of another type", expected: "an object"),
+            BadKey("rope_parameters", #"{"rope_type": "llama3"}"#, found: "llama3", expected: scaling),
+            BadKey("mlp_only_layers", "[null]", found: "null", expected: "a number", item: "mlp_only_layers[0]"),
+            BadKey("eos_token_id", "\"x\"", found: "a value of another type", expected: "a token id or a list of them"),
+            BadKey("norm_topk_prob", "\"yes\"", found: "a value of another type", expected: "true or false"),
+        ]
+    }()
+
+    @Test("a bad value is refused with its key, what is there and what should be", arguments: badKeys)
+    func bad(bad: BadKey) {
+        #expect(
+            throws: ModelFileError(
+                file: "config.json", item: bad.item ?? bad.key, found: bad.found, expected: bad.expected)
+        ) { try configuration([bad.key: bad.value]) }
+    }
+
+    @Test("a dense layer without intermediate_size is refused") func noIntermediateSize() {
+        #expect(
+            throws: ModelFileError(
+                file: "config.json", item: "intermediate_size", found: "nothing",
+                expected: "a whole number from 1 to 1048576")
+        ) { try configuration(["mlp_only_layers": "[1]"]) }
+    }
+
+    @Test("what is no JSON is refused as that", arguments: ["", "{", "model", "\u{0}", "{\"a\": 1} x"])
+    func notJSON(text: String) {
+        let found = "invalid JSON, or a number out of range"
+        #expect(throws: ModelFileError(file: "config.json", found: found, expected: "a JSON object")) {
+            try configuration(text: text)
+        }
+        #expect(throws: ModelFileError(file: "generation_config.json", found: found, expected: "a JSON object")) {
+            try configuration([:], generation: text)
+        }
+    }
+
+    @Test("JSON that is no object is refused as that", arguments: ["[]", "7", "\"config\""])
+    func noObject(text: String) {
+        let expected = ModelFileError(
+            file: "config.json", found: "a value of another type", expected: "a JSON object")
+        #expect(throws: expected) { try configuration(text: text) }
+    }
+
+    @Test("a folder without config.json, a file and a missing folder are told apart") func noFiles() throws {
+        let folder = try TemporaryFolder()
+        let empty = try ModelFiles(directory: folder.path)
+        #expect(
+            throws: ModelFileError(
+                file: folder.path + "/config.json", found: "no such file", expected: "a Hugging Face config.json")
+        ) { try ModelConfiguration(empty) }
+        try folder.write([], to: "file")
+        let file = FileError(
+            path: folder.path(of: "file"), reason: "not a folder; --model-path takes the folder that holds config.json")
+        #expect(throws: file) { try ModelFiles(directory: file.path) }
+        let missing = FileError(
+            path: folder.path(of: "missing"),
+            reason: "no such folder; --model-path takes a Hugging Face model folder")
+        #expect(throws: missing) { try ModelFiles(directory: missing.path) }
+        try FileManager.default.createDirectory(
+            at: folder.url.appending(path: "config.json"), withIntermediateDirectories: false)
+        #expect(
+            throws: ModelFileError(
+                file: folder.path + "/config.json", found: "not a regular file", expected: "a readable file")
+        ) { try ModelConfiguration(empty) }
+    }
+
+    @Test("two thousand damaged configurations give numbers or a one-line error") func mutations() throws {
+        let valid = try Golden.data("models/qwen2-moe-tiny/config.json")
+        var generator = SeededGenerator(seed: 71)
+        let interesting = Array("{}[]\",:-+.0123456789eE null".utf8) + [0, 0xFF]
+        for round in 0..<2000 {
+            var bytes = Array(valid)
+            for _ in 0...Int.random(in: 0..<3, using: &generator) {
+                let place = Int.random(in: 0..<bytes.count, using: &generator)
+                switch Int.random(in: 0..<3, using: &generator) {
+                case 0: bytes[place] = interesting.randomElement(using: &generator) ?? 0
+                case 1: bytes.insert(interesting.randomElement(using: &generator) ?? 0, at: place)
+                default: bytes.remove(at: place)
+                }
+            }
+            bytes.withUnsafeBytes { raw in
+                let files = ["config.json": MappedBytes(permanent: raw, name: "model/config.json")]
+                do throws(ModelFileError) {
+                    let model = try ModelConfiguration(ModelFiles(embedded: "model", files: files))
+                    #expect(model.heads.isMultiple(of: model.kvHeads) && model.topK <= model.experts)
+                } catch {
+                    #expect(error.file == "model/config.json" && !error.description.contains("\n"), "round \(round)")
+                }
+            }
+        }
+    }
+}
