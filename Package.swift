@@ -30,7 +30,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         // HTTP/1.1 on SwiftNIO. No traits: none of our code needs full Foundation or swift-configuration.
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
-        // What Hummingbird stands on; named because we listen for hang-ups in its channel pipeline.
+        // What Hummingbird stands on; named because we touch it: hang-ups, header fields.
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
         // The logging interface that Hummingbird and the service lifecycle speak already.
@@ -104,7 +104,11 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "CommandLineTests", dependencies: ["switchyard", "Support"], swiftSettings: swiftSettings),
+            name: "CommandLineTests",
+            dependencies: [
+                "switchyard", "Engine", "Support",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], swiftSettings: swiftSettings),
     ],
     cLanguageStandard: .gnu2x
 )

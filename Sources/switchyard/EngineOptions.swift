@@ -60,7 +60,9 @@ struct EngineOptions: ParsableArguments {
             "stat: tokens per expert and pass, once started over HTTP; off: not available.", valueName: "mode"))
     var expertDistributionRecorderMode = RecorderChoice.stat
 
-    @Option(help: ArgumentHelp("Passes that the recorder keeps; -1 keeps all.", valueName: "passes"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Passes that the recorder keeps; -1 keeps all.", valueName: "passes"))
     var expertDistributionRecorderBufferSize = EngineConfiguration().recorderBufferSize
 
     func validate() throws {

@@ -14,7 +14,7 @@ struct Generate: AsyncParsableCommand {
         discussion: """
             Examples:
               switchyard generate --prompt "The capital of France is"
-              switchyard generate --chat --prompt "Why is the sky blue?" --max-new-tokens 200
+              switchyard generate --chat --prompt "Why is the sky blue?"
               echo "def main():" | switchyard generate --prompt - --temperature 0 --json
               switchyard generate --prompt "import os" --show-experts
 
@@ -24,7 +24,9 @@ struct Generate: AsyncParsableCommand {
     @OptionGroup(title: "Model and limits")
     var engineOptions: EngineOptions
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("Text to continue; - reads standard input.", valueName: "text"))
+    @Option(
+        name: .shortAndLong, parsing: .unconditional,
+        help: ArgumentHelp("Text to continue; - reads standard input.", valueName: "text"))
     var prompt: String
 
     @Flag(help: "Wrap the prompt as a user's message with the model's chat template.")
@@ -39,13 +41,17 @@ struct Generate: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Keeps the most probable tokens up to this total, above 0 to 1.", valueName: "share"))
     var topP: Float?
 
-    @Option(help: ArgumentHelp("Keeps this many most probable tokens; -1 keeps all.", valueName: "count"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Keeps this many most probable tokens; -1 keeps all.", valueName: "count"))
     var topK: Int?
 
     @Option(help: ArgumentHelp("Makes random choices repeatable. (default: --random-seed)", valueName: "number"))
     var seed: UInt64?
 
-    @Option(parsing: .singleValue, help: ArgumentHelp("Text that ends the output; may be repeated.", valueName: "text"))
+    @Option(
+        parsing: .unconditionalSingleValue,
+        help: ArgumentHelp("Text that ends the output; may be repeated.", valueName: "text"))
     var stop: [String] = []
 
     @Flag(help: "Print one JSON object at the end instead of text.")

@@ -15,10 +15,10 @@ struct Serve: AsyncParsableCommand {
         discussion: """
             Examples:
               switchyard serve
-              switchyard serve --model-path ./Qwen1.5-MoE-A2.7B --host 0.0.0.0 --port 8000 --api-key secret
+              switchyard serve --model-path ./Qwen1.5-MoE-A2.7B --host 0.0.0.0 --port 80
 
             Then, from another terminal:
-              curl http://127.0.0.1:30000/generate -d '{"text": "The capital of France is"}'
+              curl http://127.0.0.1:30000/generate -d '{"text": "The capital of"}'
               curl http://127.0.0.1:30000/v1/chat/completions \\
                 -d '{"messages": [{"role": "user", "content": "Hello"}]}'
 
@@ -26,9 +26,12 @@ struct Serve: AsyncParsableCommand {
               curl -X POST http://127.0.0.1:30000/start_expert_distribution_record
               curl -X POST http://127.0.0.1:30000/dump_expert_distribution_record -i
 
-            Flags that only tune GPUs (--mem-fraction-static, --disable-cuda-graph, --attention-backend, ...) are
-            accepted and ignored with a warning. Environment: SGLANG_EXPERT_DISTRIBUTION_RECORDER_DIR is the folder
-            of dumps (default: /tmp), SGLANG_HEALTH_CHECK_TIMEOUT the seconds /health waits (default: 20).
+            Flags that only tune GPUs (--mem-fraction-static, --disable-cuda-graph, ...)
+            are accepted and ignored with a warning.
+
+            Environment:
+              SGLANG_EXPERT_DISTRIBUTION_RECORDER_DIR  folder of dumps (default: /tmp)
+              SGLANG_HEALTH_CHECK_TIMEOUT              seconds (default: 20)
             """)
 
     @OptionGroup(title: "Model and limits")

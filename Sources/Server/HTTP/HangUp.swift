@@ -69,7 +69,8 @@ final class HangUpWatch: Sendable {
         channel.pipeline.handler(type: HangUpDetector.self).whenComplete { [self] result in
             switch result {
             case .success(let detector): detector.add(self, action)
-            case .failure: if !channel.isActive { action() }
+            // A pipeline without the detector has been taken down with its connection, or is a test's.
+            case .failure: channel.closeFuture.whenComplete { _ in action() }
             }
         }
     }

@@ -36,11 +36,13 @@ struct HealthRoute: Sendable {
     /// 200 as soon as the engine computes anything, 503 after the timeout.
     @Sendable private func generate(_ request: Request, _ context: ServerContext) async throws -> Response {
         guard !state.isDraining else { return Response(status: .serviceUnavailable) }
-        let isAlive = await withTaskGroup(of: Bool.self) { group in
-            group.addTask { await answersProbe() }
+        let isAlive = await withTaskGroup(of: Bool?.self) { group in
+            group.addTask { await answersProbe() ? true : nil }
             group.addTask { await makesProgress() }
             defer { group.cancelAll() }
-            for await isAlive in group where isAlive { return true }
+            for await verdict in group {
+                if let verdict { return verdict }
+            }
             return false
         }
         return Response(status: isAlive ? .ok : .serviceUnavailable)

@@ -49,6 +49,8 @@ struct CompletionRequest: Decodable, Sendable {
             }
             options = LogprobOptions(promptStart: echo ? 0 : nil, topCount: min(logprobs, vocabularySize))
         }
+        try GenerationPlan.check(prompt.prompts.count)
+        try GenerationPlan.check(prompt.prompts.count * (fields.sampling.n ?? 1))
         let name = fields.rid ?? TextRequest.randomID()
         let requests = prompt.prompts.enumerated().flatMap { index, prompt in
             var request = TextRequest(

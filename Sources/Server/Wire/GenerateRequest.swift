@@ -54,9 +54,18 @@ struct GenerateRequest: Decodable, Sendable {
 
 /// What a body asks for, checked: the generations in reply order.
 struct GenerationPlan: Sendable {
+    /// Generations that one body may ask for.
+    static let largest = 4096
+
     var requests: [TextRequest]
     /// Whether the reply is a list, and stream items carry their index.
     var isList: Bool
+
+    /// Refuses more than `largest` generations.
+    static func check(_ count: Int) throws(RequestError) {
+        guard count > largest else { return }
+        throw RequestError("The body asks for \(count) generations, but at most \(largest) are allowed: send fewer.")
+    }
 }
 
 extension GenerateRequest {
@@ -66,6 +75,7 @@ extension GenerateRequest {
     func plan(vocabularySize: Int) throws(RequestError) -> GenerationPlan {
         let input = try promptInput()
         let count = input.prompts.count
+        try GenerationPlan.check(count)
         var requests: [TextRequest] = []
         var isList = input.isList
         for (index, prompt) in input.prompts.enumerated() {
@@ -77,6 +87,7 @@ extension GenerateRequest {
                 id: try requestID(at: index, of: count, isList: input.isList), prompt: prompt, sampling: sampling)
             fields.apply(to: &request)
             request.logprobs = try logprobs(at: index, of: count, vocabularySize: vocabularySize)
+            try GenerationPlan.check(requests.count + (fields.n ?? 1))
             let samples = fields.samples(of: request)
             if samples.count > 1 { isList = true }
             requests += samples

@@ -21,11 +21,11 @@ struct PromptInput: Decodable, Sendable {
         if list.isAtEnd {
             self.init(prompts: [], isList: true)
         } else if (try? list.nestedUnkeyedContainer()) != nil {
-            self.init(prompts: try [[Int32]](from: decoder).map { .ids($0) }, isList: true)
+            self.init(prompts: try [[TokenID]](from: decoder).map { .ids($0.map(\.id)) }, isList: true)
         } else if (try? list.decode(String.self)) != nil {
             self.init(prompts: try [String](from: decoder).map { .text($0) }, isList: true)
         } else {
-            self.init(prompts: [.ids(try [Int32](from: decoder))], isList: false)
+            self.init(prompts: [.ids(try [TokenID](from: decoder).map(\.id))], isList: false)
         }
     }
 }
@@ -38,6 +38,20 @@ struct TokenLists: Decodable, Sendable {
     init(from decoder: any Decoder) throws {
         var list = try decoder.unkeyedContainer()
         isList = (try? list.nestedUnkeyedContainer()) != nil
-        lists = isList ? try [[Int32]](from: decoder) : [try [Int32](from: decoder)]
+        lists = (isList ? try [[TokenID]](from: decoder) : [try [TokenID](from: decoder)]).map { $0.map(\.id) }
+    }
+}
+
+/// A token id; one that no vocabulary could have is refused by name.
+struct TokenID: Decodable, Sendable {
+    var id: Int32
+
+    init(from decoder: any Decoder) throws {
+        let number = try Int(from: decoder)
+        guard let id = Int32(exactly: number) else {
+            let path = decoder.codingPath.dotted
+            throw RequestError("\(path) is \(number), which is no token id.", field: path)
+        }
+        self.id = id
     }
 }

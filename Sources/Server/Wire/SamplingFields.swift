@@ -47,6 +47,11 @@ struct SamplingFields: Decodable, Sendable {
         "json_schema", "regex", "ebnf", "structural_tag", "stop_regex", "beam_width", "custom_params",
     ]
 
+    /// Every stop text is looked for at every byte of the output, so there is a limit.
+    private static let mostStops = 64
+    /// Bytes.
+    private static let longestStop = 512
+
     init() {}
 
     init(from decoder: any Decoder) throws {
@@ -62,7 +67,7 @@ struct SamplingFields: Decodable, Sendable {
         presencePenalty = try container.decodeIfPresent(Double.self, forKey: .presencePenalty)
         repetitionPenalty = try container.decodeIfPresent(Double.self, forKey: .repetitionPenalty)
         stop = try container.decodeIfPresent(OneOrMany<String>.self, forKey: .stop)
-        stopTokenIDs = try container.decodeIfPresent([Int32].self, forKey: .stopTokenIDs)
+        stopTokenIDs = try container.decodeIfPresent([TokenID].self, forKey: .stopTokenIDs)?.map(\.id)
         ignoreEOS = try container.decodeIfPresent(Bool.self, forKey: .ignoreEOS)
         skipSpecialTokens = try container.decodeIfPresent(Bool.self, forKey: .skipSpecialTokens)
         noStopTrim = try container.decodeIfPresent(Bool.self, forKey: .noStopTrim)
@@ -108,6 +113,16 @@ extension SamplingFields {
             try check(.stopTokenIDs, id, "a token id from 0 to \(vocabularySize - 1)") {
                 (0..<vocabularySize).contains(Int($0))
             }
+        }
+        for text in stop?.list ?? [] where text.utf8.count > Self.longestStop {
+            throw RequestError(
+                "\(prefix)stop holds a text of \(text.utf8.count) bytes, but at most \(Self.longestStop) are allowed.",
+                field: prefix + "stop")
+        }
+        if let count = stop?.list.count, count > Self.mostStops {
+            throw RequestError(
+                "\(prefix)stop holds \(count) texts, but at most \(Self.mostStops) are allowed.",
+                field: prefix + "stop")
         }
         var result = defaults
         if let maxNewTokens { result.maxNewTokens = maxNewTokens }

@@ -1,0 +1,126 @@
+import ArgumentParser
+import Engine
+import Testing
+
+@testable import switchyard
+
+@Suite struct OptionsTests {
+    private func serve(_ arguments: String...) throws -> Serve {
+        try #require(try Switchyard.parseAsRoot(["serve"] + arguments) as? Serve)
+    }
+
+    /// What the user would read.
+    private func message(_ arguments: [String]) -> String {
+        do {
+            _ = try Switchyard.parseAsRoot(arguments)
+            return "no error"
+        } catch {
+            return Switchyard.message(for: error)
+        }
+    }
+
+    @Test("defaults are sglang's, and the engine's own")
+    func defaults() throws {
+        let command = try serve()
+        #expect(command.options.host == "127.0.0.1")
+        #expect(command.options.port == 30000)
+        #expect(command.options.shutdownTimeout == 30)
+        #expect(command.engineOptions.modelPath == nil)
+        let configuration = command.engineOptions.configuration
+        #expect(configuration.maxRunningRequests == EngineConfiguration().maxRunningRequests)
+        #expect(configuration.recorderEnabled)
+        #expect(configuration.maxTotalTokens == nil)
+    }
+
+    @Test("flags are spelled as in sglang")
+    func flags() throws {
+        let command = try serve(
+            "--model", "folder", "--served-model-name", "name", "--host", "0.0.0.0", "--port", "1", "--api-key", "k",
+            "--context-length", "2", "--max-running-requests", "3", "--max-queued-requests", "4",
+            "--max-total-tokens", "5", "--chunked-prefill-size", "6", "--random-seed", "7", "--log-level", "debug",
+            "--device", "cpu", "--threads", "8", "--expert-distribution-recorder-mode", "off",
+            "--expert-distribution-recorder-buffer-size", "-1", "--shutdown-timeout", "9")
+        #expect(command.engineOptions.modelPath == "folder")
+        #expect(command.options.servedModelName == "name")
+        #expect(command.options.apiKey == "k")
+        #expect(command.options.logLevel == .debug)
+        #expect(command.engineOptions.threads == 8)
+        let configuration = command.engineOptions.configuration
+        #expect(configuration.contextLength == 2)
+        #expect(configuration.maxRunningRequests == 3)
+        #expect(configuration.maxQueuedRequests == 4)
+        #expect(configuration.maxTotalTokens == 5)
+        #expect(configuration.chunkedPrefillSize == 6)
+        #expect(configuration.randomSeed == 7)
+        #expect(!configuration.recorderEnabled)
+        #expect(configuration.recorderBufferSize == -1)
+        #expect(try serve("--model-path", "a").engineOptions.modelPath == "a")
+    }
+
+    @Test(
+        "what this version cannot do is refused by name",
+        arguments: [
+            (["--device", "cuda"], "--device cuda"),
+            (["--expert-distribution-recorder-mode", "per_pass"], "not in this version"),
+            (["--expert-distribution-recorder-mode", "per_token"], "not in this version"),
+            (["--expert-distribution-recorder-mode", "stat_approx"], "not in this version"),
+            (["--port", "65536"], "--port 65536"), (["--threads", "0"], "--threads 0"),
+            (["--max-running-requests", "0"], "--max-running-requests 0"),
+            (["--expert-distribution-recorder-buffer-size", "0"], "-1 (keep all)"),
+            (["--nonsense"], "--nonsense"),
+        ])
+    func refused(arguments: [String], text: String) {
+        #expect(message(["serve"] + arguments).contains(text))
+    }
+
+    @Test("the heat map needs the recorder")
+    func heatMap() {
+        let arguments = [
+            "generate", "--prompt", "a", "--show-experts", "--expert-distribution-recorder-mode", "off",
+        ]
+        #expect(message(arguments).contains("--show-experts needs"))
+    }
+}
+
+@Suite struct ForeignFlagsTests {
+    @Test("flags that tune GPUs are taken off with one warning each")
+    func ignored() throws {
+        let (arguments, warnings) = try ForeignFlags.strip([
+            "serve", "--trust-remote-code", "--mem-fraction-static", "0.8", "--port", "1", "--dtype=auto",
+            "--disable-cuda-graph", "--tp-size", "1", "--ep-size=1",
+        ])
+        #expect(arguments == ["serve", "--port", "1"])
+        #expect(warnings.count == 4)
+        #expect(warnings.allSatisfy { $0.hasPrefix("--") })
+    }
+
+    @Test(
+        "what would change the server is an error",
+        arguments: [["--tp-size", "2"], ["--dp-size=4"], ["--ep-size", "8"], ["--dtype"], ["--tp"]])
+    func refused(arguments: [String]) {
+        #expect(throws: ValidationError.self) { try ForeignFlags.strip(["serve"] + arguments) }
+    }
+
+    @Test("a prompt is never mistaken for a flag")
+    func prompts() throws {
+        for arguments in [["generate", "--prompt", "--dtype"], ["generate", "-p", "--tp"], ["a", "--", "--dtype"]] {
+            #expect(try ForeignFlags.strip(arguments).arguments == arguments)
+        }
+    }
+}
+
+@Suite struct ProgressBarTests {
+    @Test("the bar shows bytes and per cent")
+    func bar() {
+        let progress = LoadProgress(completedBytes: 12_000_000, totalBytes: 24_000_000)
+        #expect(ProgressBar.bar(progress, width: 4) == "loading [##..]  50 %  12 MB of 24 MB")
+        #expect(ProgressBar.bar(LoadProgress(completedBytes: 0, totalBytes: 0), width: 2).contains("  0 %"))
+    }
+
+    @Test(
+        "sizes have a unit and at most three digits",
+        arguments: [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (35_650_000, "35.6 MB"), (2_000_000_000, "2 GB")])
+    func sizes(bytes: Int, text: String) {
+        #expect(ProgressBar.size(bytes) == text)
+    }
+}

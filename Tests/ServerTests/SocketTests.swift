@@ -1,0 +1,129 @@
+import DemoModel
+import Engine
+import Foundation
+import Logging
+import Models
+import ServiceLifecycle
+import Synchronization
+import Testing
+
+@testable import Server
+
+/// The only tests with real connections: what depends on a client that goes away or a server that stops.
+@Suite struct SocketTests {
+    /// Runs a server on a free port while `body` runs, then stops it.
+    private func withServer(
+        _ engine: ScriptedEngine, _ body: @Sendable (Int) async throws -> Void
+    ) async throws {
+        let text = try Fixture.demo.get()
+        var settings = ServerSettings(modelPath: "demo", servedModelName: "demo")
+        settings.port = 0
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        let (ports, listening) = AsyncStream.makeStream(of: Int.self)
+        let server = SwitchyardServer(
+            engine: engine, generator: TextGenerator(engine: engine, text: text), settings: settings, logger: logger
+        ) { _, port in listening.yield(port) }
+        let group = ServiceGroup(services: [server], logger: logger)
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { try await group.run() }
+            let port = try #require(await ports.first { _ in true })
+            do {
+                try await body(port)
+            } catch {
+                await group.triggerGracefulShutdown()
+                throw error
+            }
+            await group.triggerGracefulShutdown()
+            try await tasks.waitForAll()
+        }
+    }
+
+    @Test("a client that hangs up frees its place", .timeLimit(.minutes(1)), arguments: [false, true])
+    func hangUp(stream: Bool) async throws {
+        let engine = ScriptedEngine { _ in
+            .hanging([.prompt(cachedTokens: 0, logprobs: []), .token(id: 11, logprobs: nil)])
+        }
+        try await withServer(engine) { port in
+            let client = try RawClient(port: port)
+            client.send(body: #"{"input_ids": [[1], [2]], "stream": \#(stream)}"#)
+            try await eventually { engine.state.withLock { $0.open.count } == 2 }
+            #expect(engine.state.withLock { $0.terminated } == 0)
+            client.close()
+            try await eventually { engine.state.withLock { $0.terminated } == 2 }
+        }
+    }
+
+    @Test("a connection serves several requests", .timeLimit(.minutes(1)))
+    func keepAlive() async throws {
+        try await withServer(ScriptedEngine(replying: [11])) { port in
+            let client = try RawClient(port: port)
+            defer { client.close() }
+            for stream in [false, true, false] {
+                client.send(body: #"{"input_ids": [1], "stream": \#(stream)}"#)
+                let reply = client.read(until: stream ? "0\r\n\r\n" : "\"}")
+                #expect(reply.hasPrefix("HTTP/1.1 200"), "\(reply)")
+            }
+        }
+    }
+
+    @Test("the signal to stop reaches the engine", .timeLimit(.minutes(1)))
+    func drain() async throws {
+        let engine = ScriptedEngine(replying: [11])
+        try await withServer(engine) { _ in }
+        try await eventually { engine.state.withLock { $0.calls } == ["shutdown"] }
+    }
+
+    @Test("a port in use is one line that says what to do", .timeLimit(.minutes(1)))
+    func portInUse() async throws {
+        try await withServer(ScriptedEngine(replying: [11])) { port in
+            let error = await #expect(throws: ListenError.self) {
+                try await ListenError.check(host: "127.0.0.1", port: port)
+            }
+            #expect(error == .portInUse(port))
+            #expect(
+                error?.description == "--port \(port): address already in use; choose another with --port")
+        }
+    }
+
+    @Test("a host that means nothing is one line too", arguments: ["no.such.host.invalid", "192.0.2.1"])
+    func badHost(host: String) async throws {
+        await #expect(throws: ListenError.badHost(host)) { try await ListenError.check(host: host, port: 0) }
+    }
+}
+
+/// A blocking TCP client.
+private final class RawClient: Sendable {
+    private let descriptor: Int32
+
+    init(port: Int) throws {
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = in_port_t(port).bigEndian
+        address.sin_addr.s_addr = inet_addr("127.0.0.1")
+        let (descriptor, size) = (descriptor, socklen_t(MemoryLayout<sockaddr_in>.size))
+        let result = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, size) }
+        }
+        try #require(result == 0)
+    }
+
+    func send(body: String) {
+        let text = "POST /generate HTTP/1.1\r\nHost: test\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+        _ = text.withCString { Foundation.send(descriptor, $0, strlen($0), 0) }
+    }
+
+    func read(until end: String) -> String {
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while !String(decoding: bytes, as: UTF8.self).contains(end) {
+            let count = recv(descriptor, &buffer, buffer.count, 0)
+            guard count > 0 else { break }
+            bytes += buffer.prefix(count)
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    func close() { Foundation.close(descriptor) }
+}
