@@ -45,10 +45,10 @@ public struct Buffer: Sendable {
     private let storage: Storage
 
     /// An uninitialised buffer.
-    public init(rows: Int, width: Int) {
+    public init(rows: Int, width: Int, usesHugePages: Bool = true) {
         self.rows = rows
         self.width = width
-        storage = Storage(byteCount: rows * width * MemoryLayout<Float>.stride)
+        storage = Storage(byteCount: rows * width * MemoryLayout<Float>.stride, usesHugePages: usesHugePages)
     }
 
     /// The first element of row 0.

@@ -49,8 +49,8 @@ public struct KVCache: Sendable {
         self.heads = heads
         self.headDimension = headDimension
         let width = heads * headDimension * Self.pageSize
-        keys = (0..<layers).map { _ in Buffer(rows: pages, width: width) }
-        values = (0..<layers).map { _ in Buffer(rows: pages, width: width) }
+        keys = (0..<layers).map { _ in Buffer(rows: pages, width: width, usesHugePages: false) }
+        values = (0..<layers).map { _ in Buffer(rows: pages, width: width, usesHugePages: false) }
     }
 
     /// Bytes that one token takes in all layers.

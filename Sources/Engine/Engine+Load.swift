@@ -54,20 +54,14 @@ extension Engine {
                 file: files.location(of: "config.json"), item: "max_position_embeddings",
                 found: "\(numbers.maxPositions)", expected: "at least the \(contextLength) of --context-length")
         }
-        let bytesPerToken = KVCache.bytesPerToken(
-            layers: numbers.layers, heads: numbers.kvHeads, headDimension: numbers.headDimension)
         let wanted =
             configuration.maxTotalTokens
             ?? min(
-                configuration.maxRunningRequests * contextLength, physicalMemory / 8 / bytesPerToken)
+                configuration.maxRunningRequests * contextLength,
+                physicalMemory / 8 / MemoryNeed.bytesPerToken(numbers))
         let pages = max(1, wanted / pageSize)
-        let weightBytes = checkpoint.tensors.values.reduce(0) { $0 + $1.byteCount }
-        // Asked before anything is allocated. In floating point, because a hostile file's product may pass 64 bits.
-        let needed =
-            Double(weightBytes) + Double(pages * pageSize) * Double(bytesPerToken)
-            + 4 * Double(contextLength) * Double(numbers.headDimension)
-            + 4 * Double(configuration.chunkedPrefillSize + configuration.maxRunningRequests)
-            * Double(Workspace.floatsPerToken(numbers))
+        let needed = MemoryNeed(numbers, configuration, contextLength: contextLength)
+            .bytes(checkpoint, tokens: pages * pageSize)
         guard needed <= Double(physicalMemory) else {
             throw EngineError.notEnoughMemory(
                 neededBytes: Int(min(needed, 1e18)), physicalBytes: physicalMemory)
@@ -78,6 +72,7 @@ extension Engine {
         }
         var description = ModelDescription()
         do {
+            let weightBytes = checkpoint.tensors.values.reduce(0) { $0 + $1.byteCount }
             let loader = WeightLoader(checkpoint, backend: backend) {
                 progress(LoadProgress(completedBytes: $0, totalBytes: weightBytes))
             }

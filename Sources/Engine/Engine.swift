@@ -6,7 +6,7 @@
 internal import Compute
 public import Experts
 
-/// Runs requests in shared batches.
+/// Runs requests in shared batches. Whoever loads an engine must shut it down, or its threads live on.
 public actor Engine {
     /// What was loaded, and where it runs.
     public nonisolated let model: ModelDescription
@@ -27,6 +27,8 @@ public actor Engine {
     private var batch = Batch()
     private var passCounts: PassCounts?
     private var recorder: Recorder?
+    /// How often recording was started.
+    private var recordings = 0
     private var totals = EngineStatistics()
     private var throughput = Throughput()
 
@@ -125,6 +127,7 @@ public actor Engine {
     /// Resets the recorder and begins to record.
     public func startRecording() throws(EngineError) {
         guard recorder != nil else { throw .recordingDisabled }
+        recordings += 1
         recorder?.start()
     }
 
@@ -134,13 +137,20 @@ public actor Engine {
         recorder?.stop()
     }
 
-    /// Writes what was recorded to a file, then resets.
+    /// Takes what was recorded and writes it to a file. If that fails, what was taken is put back.
     ///
     /// - Returns: the file's path.
     public func dumpRecord() async throws(EngineError) -> String {
         guard let snapshot = recorder?.dump() else { throw .recordingDisabled }
+        let recording = recordings
         // The file is written off the engine's thread: a slow disk must not hold up a step.
-        return try await DumpFile.write(snapshot, folder: configuration.recorderDirectory)
+        do {
+            return try await DumpFile.write(snapshot, folder: configuration.recorderDirectory)
+        } catch {
+            // A start in the meantime means that nobody wants the old data.
+            if recording == recordings { recorder?.restore(snapshot) }
+            throw error
+        }
     }
 
     // MARK: Stopping
@@ -193,7 +203,7 @@ public actor Engine {
     private func run() async {
         while !isStopped {
             if step() {
-                await Task.yield()
+                await thread.yield()
             } else {
                 await withCheckedContinuation { wake = $0 }
             }
@@ -257,9 +267,7 @@ public actor Engine {
             sequence.finish = .length
             return 0
         }
-        let ends = parameters.ignoreEOS ? [] : endOfSequence
-        let suppressed: Set<Int32> =
-            sequence.generated < parameters.minNewTokens ? ends.union(parameters.stopTokenIDs) : []
+        let suppressed = sequence.generated < parameters.minNewTokens ? sequence.stopIDs : []
         // Log-probabilities are the model's own, so they are read before the row is changed; which token they are for is
         // known after.
         let asked = request.logprobs.map { row.alternatives($0, model.vocabularySize) }
@@ -271,7 +279,7 @@ public actor Engine {
         if let saved { logprobs?.token = TokenLogprob(id: token, logprob: saved[Int(token)] - row.logSumExp) }
         sequence.tokens.append(token)
         sequence.events.yield(.token(id: token, logprobs: logprobs))
-        if ends.contains(token) || parameters.stopTokenIDs.contains(token) {
+        if sequence.stopIDs.contains(token) {
             sequence.finish = .stopToken(id: token)
         } else if sequence.tokens.count >= sequence.lengthLimit {
             sequence.finish = .length
@@ -290,7 +298,8 @@ public actor Engine {
             let seed = next.request.sampling.seed ?? configuration.randomSeed &+ UInt64(next.number) &* 0x9E37_79B9
             running.append(
                 Sequence(
-                    next, pages: leased, slot: slot, sampler: SamplerState(random: RandomSequence(seed: seed))))
+                    next, pages: leased, slot: slot, endOfSequence: endOfSequence,
+                    sampler: SamplerState(random: RandomSequence(seed: seed))))
         }
     }
 

@@ -4,7 +4,7 @@ public struct EngineConfiguration: Sendable {
     public var maxRunningRequests = 64
     /// Requests that may wait (`--max-queued-requests`).
     public var maxQueuedRequests = 1024
-    /// Tokens computed in one pass (`--chunked-prefill-size`).
+    /// Prompt tokens computed in one pass, beside one token of each sequence that decodes (`--chunked-prefill-size`).
     public var chunkedPrefillSize = 512
     /// Tokens that the KV cache holds (`--max-total-tokens`); nil chooses from the model.
     public var maxTotalTokens: Int?

@@ -24,6 +24,12 @@ final class EngineThread: SerialExecutor {
         queue.add { unowned.runSynchronously(on: executor) }
     }
 
+    /// Lets jobs that arrived meanwhile run first. `Task.yield` would go by way of the cooperative pool, and a pool that
+    /// is busy with text would hold up every step.
+    func yield() async {
+        await withUnsafeContinuation { continuation in queue.add { continuation.resume() } }
+    }
+
     /// Runs blocking `work` on the thread.
     func perform<Result: Sendable>(_ work: @escaping @Sendable () throws -> Result) async throws -> Result {
         try await withCheckedThrowingContinuation { continuation in

@@ -61,6 +61,9 @@ public struct SamplingParameters: Sendable, Equatable {
 
 /// Which log-probabilities to report.
 public struct LogprobOptions: Sendable, Equatable {
+    /// The most alternatives, and the most asked ids, at each position.
+    public static let most = 1024
+
     /// First prompt position to report; nil reports none of the prompt.
     public var promptStart: Int?
     /// How many most probable alternatives to report at each position.

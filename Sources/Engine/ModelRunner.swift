@@ -8,6 +8,9 @@ internal import Models
 
 /// Runs a model over batches.
 final class ModelRunner {
+    /// Rows of logits that are computed at once.
+    static let logitRows = 64
+
     let backend: any Backend
     private let model: any LanguageModel
     private let cache: KVCache
@@ -41,11 +44,10 @@ final class ModelRunner {
         model: any LanguageModel, backend: any Backend, tokens: Int, sequences: Int, contextLength: Int, pages: Int
     ) {
         let configuration = model.configuration
-        let logitRows = max(1, min(tokens, 64))
         self.model = model
         self.backend = backend
         vocabularySize = configuration.vocabularySize
-        workspace = Workspace(configuration, tokens: tokens, logitRows: logitRows, gate: model.gate)
+        workspace = Workspace(configuration, tokens: tokens, logitRows: Self.logitRows, gate: model.gate)
         cache = KVCache(
             layers: configuration.layers, pages: pages, heads: configuration.kvHeads,
             headDimension: configuration.headDimension)
@@ -53,11 +55,11 @@ final class ModelRunner {
         ids = .allocate(capacity: tokens)
         positions = .allocate(capacity: tokens)
         slots = .allocate(capacity: tokens)
-        rows = .allocate(capacity: logitRows)
+        rows = .allocate(capacity: Self.logitRows)
         tables = .allocate(capacity: sequences * tableStride)
-        best = .allocate(capacity: logitRows)
-        maximum = .allocate(capacity: logitRows)
-        logSumExp = .allocate(capacity: logitRows)
+        best = .allocate(capacity: Self.logitRows)
+        maximum = .allocate(capacity: Self.logitRows)
+        logSumExp = .allocate(capacity: Self.logitRows)
     }
 
     deinit {

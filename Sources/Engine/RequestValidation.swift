@@ -15,9 +15,13 @@ extension GenerationRequest {
         guard promptIDs.count <= room else { throw .promptTooLong(tokens: promptIDs.count, limit: room) }
         try sampling.validate(vocabularySize: model.vocabularySize)
         if let logprobs {
-            guard (0...model.vocabularySize).contains(logprobs.topCount) else {
+            let most = min(LogprobOptions.most, model.vocabularySize)
+            guard (0...most).contains(logprobs.topCount) else {
+                throw .invalidSampling("top_logprobs_num is \(logprobs.topCount): expected 0 to \(most)")
+            }
+            guard logprobs.tokenIDs.count <= LogprobOptions.most else {
                 throw .invalidSampling(
-                    "top_logprobs_num is \(logprobs.topCount): expected 0 to \(model.vocabularySize)")
+                    "token_ids_logprob holds \(logprobs.tokenIDs.count) ids: expected at most \(LogprobOptions.most)")
             }
             if let start = logprobs.promptStart, start < 0 || start > promptIDs.count {
                 throw .invalidSampling("logprob_start_len is \(start): expected -1 to \(promptIDs.count)")

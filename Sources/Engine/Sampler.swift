@@ -1,6 +1,6 @@
 // Sampler: logits to the next token.
 //
-// Order, after sglang: penalties on output tokens (additive first, then repetition), bias, suppression of stop ids;
+// Order, after sglang: additive penalties on output tokens, suppression of stop ids, repetition penalty, bias;
 // temperature; then top-k, top-p and min-p together, each on the unfiltered distribution. Ties go to the lower id.
 
 internal import Compute

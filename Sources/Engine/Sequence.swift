@@ -18,12 +18,18 @@ final class Sequence {
     var tokens: [Int32]
     /// Tokens whose keys and values are in the cache.
     var computed = 0
+    /// Ids that end the generation.
+    let stopIDs: Set<Int32>
     var sampler: SamplerState
     var promptLogprobs: [PositionLogprobs] = []
     /// Why the sequence leaves the batch after this step.
     var finish: FinishReason?
 
-    init(_ waiting: WaitingRequest, pages: [Int32], slot: Int, sampler: SamplerState) {
+    init(
+        _ waiting: WaitingRequest, pages: [Int32], slot: Int, endOfSequence: Set<Int32>, sampler: SamplerState
+    ) {
+        let sampling = waiting.request.sampling
+        stopIDs = (sampling.ignoreEOS ? [] : endOfSequence).union(sampling.stopTokenIDs)
         request = waiting.request
         number = waiting.number
         lengthLimit = waiting.lengthLimit

@@ -19,9 +19,6 @@ public final class WeightLoader {
         self.progress = progress
     }
 
-    /// Whether the checkpoint has a tensor `name`.
-    public func has(_ name: String) -> Bool { checkpoint.tensors[name] != nil }
-
     /// A tensor that stays where it is, such as the embedding table.
     public func tensor(_ name: String, shape: [Int]) throws(ModelFileError) -> Tensor {
         let tensor = try checkpoint.tensor(name, shape: shape)

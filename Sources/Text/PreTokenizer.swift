@@ -174,11 +174,11 @@ private struct Scanner {
     /// GPT-2's pattern: contractions; ` ?` and letters, numbers or others; whitespace.
     private mutating func gpt2Word(_ first: CodePoints.Point, at start: Int) -> Int {
         if first.scalar == 0x27, let stop = contraction(after: first.end, foldsCase: false) { return stop }
-        for belongs in [\CodePoints.Point.isLetter, \.isNumber, \.isOther] {
-            let stop = afterOptional(
-                first, at: start, skips: { $0.scalar == 0x20 }, run: { $0[keyPath: belongs] })
-            if stop > start { return stop }
-        }
+        let from = first.scalar == 0x20 && first.end < end ? first.end : start
+        let next = text[from]
+        if next.isLetter { return run(from: from, \.isLetter) }
+        if next.isNumber { return run(from: from, \.isNumber) }
+        if next.isOther { return run(from: from, \.isOther) }
         return spaces(at: start)
     }
 

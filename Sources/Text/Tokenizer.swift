@@ -52,7 +52,8 @@ public final class Tokenizer: Sendable {
     ///   - text: any text.
     ///   - addSpecialTokens: whether the file's post-processor adds its tokens (begin of sequence, …).
     /// - Returns: ids in `0..<vocabularySize`.
-    /// - Complexity: O(n log n) in the bytes of the longest piece, O(n) in the text.
+    /// - Complexity: O(n log n) in the bytes of the longest piece; O(n) in the text, times the added tokens that begin
+    ///   with the same byte.
     public func encode(_ text: String, addSpecialTokens: Bool = false) -> [Int32] {
         var output = addSpecialTokens ? frame.before : []
         output.reserveCapacity(text.utf8.count / 3 + 8)

@@ -23,7 +23,7 @@ struct Vocabulary: Sendable {
         for (content, id) in file.model.vocab {
             guard id >= 0, id < Self.largestID else {
                 throw TokenizerError(
-                    "tokenizer.json: token \"\(content)\" has id \(id): expected 0 to \(Self.largestID)")
+                    "tokenizer.json: token \"\(content)\" has id \(id): expected 0 to \(Self.largestID - 1)")
             }
             if let other = contents.updateValue((content, false), forKey: id) {
                 throw TokenizerError("tokenizer.json: tokens \"\(other.text)\" and \"\(content)\" share id \(id)")
@@ -33,7 +33,7 @@ struct Vocabulary: Sendable {
             guard token.id >= 0, token.id < Self.largestID, !token.content.isEmpty else {
                 throw TokenizerError(
                     "tokenizer.json: added token \"\(token.content)\" has id \(token.id): expected a name, and 0 to "
-                        + "\(Self.largestID)")
+                        + "\(Self.largestID - 1)")
             }
             contents[token.id] = (token.content, token.special ?? false)
             ids[token.content] = token.id

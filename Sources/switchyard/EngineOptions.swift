@@ -1,6 +1,7 @@
 // EngineOptions: flags that `serve` and `generate` share: which model, on what, within which limits.
 
 import ArgumentParser
+import Compute
 import Engine
 import Foundation
 
@@ -68,7 +69,7 @@ struct EngineOptions: ParsableArguments {
     func validate() throws {
         if device == .cuda {
             throw ValidationError(
-                "--device cuda: this version computes on the CPU only; use --device auto or --device cpu")
+                "--device cuda: this version computes on the CPU only (\(Self.gpu)); use --device auto or --device cpu")
         }
         switch expertDistributionRecorderMode {
         case .stat, .off: break
@@ -84,9 +85,19 @@ struct EngineOptions: ParsableArguments {
         try Self.check("--max-total-tokens", maxTotalTokens, in: 1...1 << 30)
         try Self.check("--chunked-prefill-size", chunkedPrefillSize, in: 1...1 << 16)
         let size = expertDistributionRecorderBufferSize
-        guard size == -1 || size >= 1 else {
+        guard size == -1 || (1...1 << 24).contains(size) else {
             throw ValidationError(
-                "--expert-distribution-recorder-buffer-size \(size): must be -1 (keep all) or 1 or more")
+                "--expert-distribution-recorder-buffer-size \(size): must be -1 (keep all) or from 1 to \(1 << 24)")
+        }
+    }
+
+    /// What the NVIDIA driver says, for messages.
+    private static var gpu: String {
+        do throws(CUDAError) {
+            let driver = try CUDADriver()
+            return "found \(driver.deviceName), CUDA \(driver.version)"
+        } catch {
+            return "\(error)"
         }
     }
 

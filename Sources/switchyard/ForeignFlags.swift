@@ -1,4 +1,5 @@
-// ForeignFlags: flags that sglang users have on their command lines and that mean nothing on one CPU.
+// ForeignFlags: flags that sglang users have on their command lines and that mean nothing here: arithmetic is float32
+// on one CPU, whatever they say.
 //
 // They are taken off the command line before it is parsed, with one warning each. What would change the answers or
 // the layout of the server is not in this table: it stays an error.
@@ -42,8 +43,8 @@ enum ForeignFlags {
         "--ep": .only("1"),
         "--ep-size": .only("1"),
         "--expert-parallel-size": .only("1"),
-        "--kv-cache-dtype": .value,
-        "--load-format": .value,
+        "--kv-cache-dtype": .only("auto"),
+        "--load-format": .only("auto"),
         "--log-requests": .flag,
         "--mem-fraction-static": .value,
         "--moe-a2a-backend": .only("none"),

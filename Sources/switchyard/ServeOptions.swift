@@ -41,11 +41,19 @@ struct ServeOptions: ParsableArguments {
     @Option(help: "How much is logged: debug, info, warning, error or critical.")
     var logLevel = LogLevelChoice.info
 
+    /// Seconds that a health check may take, if the environment says so.
+    static var healthTimeout: Double? {
+        ProcessInfo.processInfo.environment["SGLANG_HEALTH_CHECK_TIMEOUT"].flatMap(Double.init)
+    }
+
     func validate() throws {
         guard (0...65535).contains(port) else {
             throw ValidationError("--port \(port): must be from 0 to 65535")
         }
         try EngineOptions.check("--shutdown-timeout", shutdownTimeout, in: 0...86_400)
+        if let seconds = Self.healthTimeout, !(0.001...86_400).contains(seconds) {
+            throw ValidationError("SGLANG_HEALTH_CHECK_TIMEOUT \(seconds): must be from 0.001 to 86400 seconds")
+        }
         if apiKey?.isEmpty == true { throw ValidationError("--api-key: must not be empty") }
     }
 }
@@ -59,9 +67,7 @@ extension ServerSettings {
         apiKey = options.apiKey
         shutdownTimeout = .seconds(options.shutdownTimeout)
         version = Switchyard.version
-        if let seconds = ProcessInfo.processInfo.environment["SGLANG_HEALTH_CHECK_TIMEOUT"].flatMap(Double.init) {
-            healthTimeout = .seconds(seconds)
-        }
+        if let seconds = ServeOptions.healthTimeout { healthTimeout = .seconds(seconds) }
         func optional(_ value: Int?) -> JSONValue { value.map { .int($0) } ?? .null }
         arguments = [
             "model_path": .string(modelPath),

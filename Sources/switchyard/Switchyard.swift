@@ -22,6 +22,8 @@ struct Switchyard: AsyncParsableCommand {
         subcommands: [Serve.self, Generate.self])
 
     static func main() async {
+        // A reader that has gone, as in `generate … | head`, is found when writing, not by a signal that kills.
+        signal(SIGPIPE, SIG_IGN)
         do {
             let (arguments, warnings) = try ForeignFlags.strip(Array(CommandLine.arguments.dropFirst()))
             for warning in warnings { Terminal.error("warning: \(warning)") }

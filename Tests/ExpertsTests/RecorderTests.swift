@@ -246,4 +246,42 @@ private func pass(_ placement: Placement, _ count: Int32, tokens: Int = 1) -> Pa
     func settings(setting: Int, isValid: Bool) {
         #expect((Recorder.Capacity(setting: setting) != nil) == isValid)
     }
+
+    @Test(
+        "a dump that is put back is as if it had not been made", arguments: [Recorder.Capacity.passes(4), .unbounded],
+        0...6)
+    func restore(capacity: Recorder.Capacity, before: Int) throws {
+        let placement = try Placement.trivial(layers: 2, logicalExperts: 3)
+        for after in 0...6 {
+            var recorder = Recorder(layers: 2, logicalExperts: 3, capacity: capacity)
+            var reference = recorder
+            recorder.start()
+            reference.start()
+            var random = SeededGenerator(seed: UInt64(before * 10 + after))
+            func pass(_ id: Int) -> PassCounts {
+                var counts = PassCounts(placement: placement)
+                counts.begin(pass: id, mode: .decode, tokens: id, placement: placement)
+                counts.withMutableCounts { row in
+                    for index in row.indices { row[index] = Int32.random(in: 0...9, using: &random) }
+                }
+                return counts
+            }
+            let passes = (1...13).map(pass)
+            for counts in passes.prefix(before) {
+                recorder.append(counts)
+                reference.append(counts)
+            }
+            let snapshot = recorder.dump()
+            for counts in passes.dropFirst(before).prefix(after) {
+                recorder.append(counts)
+                reference.append(counts)
+            }
+            recorder.restore(snapshot)
+            #expect(recorder.snapshot().timeOrderedCounts() == reference.snapshot().timeOrderedCounts())
+            #expect(recorder.snapshot().totals == reference.snapshot().totals)
+            #expect(recorder.passes == reference.passes)
+            #expect(recorder.tokens == reference.tokens)
+            #expect(recorder.balancedness.mean(last: 3) == reference.balancedness.mean(last: 3))
+        }
+    }
 }

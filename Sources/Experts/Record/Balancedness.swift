@@ -69,6 +69,13 @@ public struct BalancednessWindow: Sendable, Equatable {
         count = min(count + 1, Self.capacity)
     }
 
+    /// Remembers the passes of `newer`, oldest first.
+    public mutating func append(contentsOf newer: BalancednessWindow) {
+        for age in (0..<newer.count).reversed() {
+            append(newer.values[(newer.next - 1 - age + Self.capacity) % Self.capacity])
+        }
+    }
+
     /// Forgets all passes.
     public mutating func removeAll() { count = 0 }
 

@@ -92,6 +92,31 @@ public struct Recorder: Sendable {
         return snapshot
     }
 
+    /// Puts back what `dump` handed out, before what has been recorded since: for a dump that could not be written.
+    public mutating func restore(_ snapshot: Snapshot) {
+        precondition(
+            snapshot.layers == layers && snapshot.logicalExperts == logicalExperts, "a snapshot of another recorder")
+        let size = layers * logicalExperts
+        switch capacity {
+        case .passes(let count):
+            // Slots that were written since keep their newer passes.
+            let newer = Set((0..<min(passes, count)).map { (next - 1 - $0 + count) % count })
+            for slot in 0..<count where !newer.contains(slot) {
+                let range = slot * size..<(slot + 1) * size
+                rows.replaceSubrange(range, with: snapshot.logicalCounts[range])
+            }
+        case .unbounded:
+            rows.insert(contentsOf: snapshot.logicalCounts, at: 0)
+            next += snapshot.rows
+        }
+        totals = zip(snapshot.totals, totals).map(+)
+        passes += snapshot.passes
+        tokens += snapshot.tokens
+        var window = snapshot.balancedness
+        window.append(contentsOf: balancedness)
+        balancedness = window
+    }
+
     /// The data so far, kept.
     ///
     /// A bounded recorder shares its buffer with the snapshot: the first append while the snapshot lives copies it.

@@ -13,7 +13,7 @@ public final class TextGenerator: Sendable {
     /// What was loaded, and where it runs.
     public let model: ModelDescription
     private let engine: any InferenceEngine
-    private let active = Mutex<Set<String>>([])
+    private let active = Mutex(ActiveRequests())
 
     /// A generator of text in front of `engine`.
     public init(engine: any InferenceEngine, text: ModelText) {
@@ -24,44 +24,53 @@ public final class TextGenerator: Sendable {
 
     /// Submits `requests` in order.
     ///
+    /// - Parameters:
+    ///   - requests: what to generate.
+    ///   - isStreamed: whether outputs are published as they grow; otherwise each is published once, when it is done.
+    /// - Returns: the outputs, as they grow.
     /// - Throws: `EngineError` or `RequestError` when one of them is refused; none of them runs then.
-    public func generate(_ requests: [TextRequest]) async throws -> TextBatch {
+    public func generate(_ requests: [TextRequest], isStreamed: Bool = true) async throws -> TextBatch {
         let start = ContinuousClock.now
+        let ticket = active.withLock { $0.add(requests) }
         var runs: [Run] = []
-        for request in requests {
-            let ids = try encode(request)
-            var sampling = request.sampling
-            if request.fillsContext { sampling.maxNewTokens = max(model.contextLength - ids.count, 1) }
-            let stream = try await engine.submit(
-                GenerationRequest(id: request.id, promptIDs: ids, sampling: sampling, logprobs: request.logprobs))
-            let assembly = TextAssembly(
-                request, promptIDs: ids, tokenizer: text.tokenizer, endOfSequenceIDs: model.endOfSequenceIDs)
-            runs.append(Run(stream: stream, assembly: assembly))
+        do {
+            for request in requests {
+                let ids = try encode(request)
+                var sampling = request.sampling
+                if request.fillsContext { sampling.maxNewTokens = max(model.contextLength - ids.count, 1) }
+                let stream = try await engine.submit(
+                    GenerationRequest(id: request.id, promptIDs: ids, sampling: sampling, logprobs: request.logprobs))
+                let assembly = TextAssembly(
+                    request, promptIDs: ids, tokenizer: text.tokenizer, endOfSequenceIDs: model.endOfSequenceIDs)
+                runs.append(Run(stream: stream, assembly: assembly))
+            }
+        } catch {
+            active.withLock { $0.remove(ticket) }
+            throw error
         }
         let accepted = runs
-        let names = requests.map(\.id)
-        active.withLock { $0.formUnion(names) }
         return TextBatch(count: accepted.count) { [self] board in
             await withDiscardingTaskGroup { group in
                 for (index, run) in accepted.enumerated() {
                     group.addTask { [self] in
-                        await follow(run, since: start) { board.publish($0, at: index) }
-                        _ = active.withLock { $0.remove(names[index]) }
+                        await follow(run, since: start) {
+                            if isStreamed || $0.finish != nil { board.publish($0, at: index) }
+                        }
                     }
                 }
             }
+            active.withLock { $0.remove(ticket) }
         }
     }
 
-    /// Ends the request `id`, and those of a batch that was given `id` as its common name.
+    /// Ends the request `id`, or all those of the batch that was given `id` as its common name.
     public func abort(_ id: String) async {
-        let names = active.withLock { $0.filter { $0 == id || $0.hasPrefix(id + "_") } }
-        for name in names { await engine.cancel(name) }
+        for name in active.withLock({ $0.names(for: id) }) { await engine.cancel(name) }
     }
 
     /// Ends all requests.
     public func abortAll() async {
-        for name in active.withLock({ $0 }) { await engine.cancel(name) }
+        for name in active.withLock({ $0.all }) { await engine.cancel(name) }
     }
 
     /// Token ids of the request's prompt.
@@ -85,12 +94,17 @@ public final class TextGenerator: Sendable {
     /// Reads one engine stream to its end, or to a stop text, which frees the request's place at once.
     private func follow(_ run: Run, since start: ContinuousClock.Instant, publish: (TextOutput) -> Void) async {
         var assembly = run.assembly
-        for await event in run.stream {
+        var events = run.stream.makeAsyncIterator()
+        while let event = await events.next() {
             assembly.append(event)
             assembly.note(elapsed: ContinuousClock.now - start)
             publish(assembly.output)
             guard let finish = assembly.output.finish else { continue }
-            if case .stopText = finish { await engine.cancel(assembly.output.id) }
+            if case .stopText = finish {
+                // Reading on in a cancelled task drops the stream. Cancelling by name could hit a newer request.
+                withUnsafeCurrentTask { $0?.cancel() }
+                _ = await events.next()
+            }
             return
         }
         guard !Task.isCancelled else { return }

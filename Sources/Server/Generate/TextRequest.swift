@@ -16,6 +16,8 @@ public struct TextRequest: Sendable {
 
     /// The request's name, in replies and for aborting it.
     public var id: String
+    /// The common name of the batch that the request belongs to; its own name when it is alone.
+    public var group: String
     /// What is to be continued.
     public var prompt: Prompt
     /// How the next token is chosen.
@@ -36,6 +38,7 @@ public struct TextRequest: Sendable {
         id: String = TextRequest.randomID(), prompt: Prompt, sampling: SamplingParameters = SamplingParameters()
     ) {
         self.id = id
+        group = id
         self.prompt = prompt
         self.sampling = sampling
     }

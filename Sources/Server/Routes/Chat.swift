@@ -15,8 +15,8 @@ struct ChatRoute: Sendable {
     @Sendable private func handle(_ request: Request, _ context: ServerContext) async throws -> Response {
         let body = try ChatRequest(try await request.wholeBody())
         let generator = state.generator
-        let plan = try body.plan(text: generator.text, vocabularySize: generator.model.vocabularySize)
-        let batch = try await generator.generate(plan.requests)
+        let plan = try body.plan(text: generator.text, model: generator.model)
+        let batch = try await generator.generate(plan.requests, isStreamed: body.fields.stream)
         let renderer = ChatRenderer(
             body: body, id: plan.requests[0].id, model: body.fields.model ?? state.settings.servedModelName,
             created: ServerState.now, tokenizer: generator.text.tokenizer, count: batch.count)

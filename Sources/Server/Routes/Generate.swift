@@ -18,7 +18,7 @@ struct GenerateRoute: Sendable {
         let body = try await request.decode(GenerateRequest.self)
         let generator = state.generator
         let plan = try body.plan(vocabularySize: generator.model.vocabularySize)
-        let batch = try await generator.generate(plan.requests)
+        let batch = try await generator.generate(plan.requests, isStreamed: body.stream)
         let renderer = NativeRenderer(
             plan: plan, tokenizer: body.returnTextInLogprobs ? generator.text.tokenizer : nil)
         if body.stream { return batch.eventStream(for: context.channel, renderer) }

@@ -17,34 +17,40 @@ struct HealthRoute: Sendable {
     /// 200 when the engine answers between two steps, 503 after the timeout. Computes no token: orchestrators ask every
     /// few seconds, and what they ask must not be counted among what users sent.
     @Sendable private func answer(_ request: Request, _ context: ServerContext) async throws -> Response {
-        guard !state.isDraining else { return Response(status: .serviceUnavailable) }
-        let isAlive = await withTaskGroup(of: Bool.self) { group in
-            group.addTask {
-                _ = await state.engine.statistics()
-                return true
-            }
-            group.addTask {
-                try? await Task.sleep(for: state.settings.healthTimeout)
-                return false
-            }
-            defer { group.cancelAll() }
-            return await group.next() ?? false
-        }
-        return Response(status: isAlive ? .ok : .serviceUnavailable)
+        await reply { _ = await state.engine.statistics() }
     }
 
     /// 200 as soon as the engine computes anything, 503 after the timeout.
     @Sendable private func generate(_ request: Request, _ context: ServerContext) async throws -> Response {
-        guard !state.isDraining else { return Response(status: .serviceUnavailable) }
-        let isAlive = await withTaskGroup(of: Bool?.self) { group in
-            group.addTask { await answersProbe() ? true : nil }
-            group.addTask { await makesProgress() }
-            defer { group.cancelAll() }
-            for await verdict in group {
-                if let verdict { return verdict }
+        await reply {
+            await withTaskGroup(of: Bool.self) { group in
+                group.addTask { await answersProbe() }
+                group.addTask { await makesProgress() }
+                defer { group.cancelAll() }
+                for await isAlive in group where isAlive { return }
+                // Neither: say nothing, and let the timeout speak.
+                try? await Task.sleep(for: state.settings.healthTimeout)
             }
-            return false
         }
+    }
+
+    /// 200 when `check` returns within the timeout, else 503. The reply does not wait for a check that hangs.
+    private func reply(_ check: @escaping @Sendable () async -> Void) async -> Response {
+        guard !state.isDraining else { return Response(status: .serviceUnavailable) }
+        let (verdicts, verdict) = AsyncStream.makeStream(of: Bool.self)
+        let checking = Task {
+            await check()
+            verdict.yield(true)
+        }
+        let waiting = Task {
+            try await Task.sleep(for: state.settings.healthTimeout)
+            verdict.yield(false)
+        }
+        defer {
+            checking.cancel()
+            waiting.cancel()
+        }
+        let isAlive = await verdicts.first { _ in true } ?? false
         return Response(status: isAlive ? .ok : .serviceUnavailable)
     }
 

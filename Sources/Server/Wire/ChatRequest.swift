@@ -55,9 +55,12 @@ struct ChatRequest: Sendable {
     /// Checks every field and renders the prompt.
     ///
     /// - Throws: `RequestError` naming the field, the value found and the allowed range.
-    func plan(text: ModelText, vocabularySize: Int) throws(RequestError) -> GenerationPlan {
+    func plan(text: ModelText, model: ModelDescription) throws(RequestError) -> GenerationPlan {
+        let vocabularySize = model.vocabularySize
+        var defaults = text.defaults.samplingParameters
+        defaults.maxNewTokens = model.contextLength
         let sampling = try fields.sampling.parameters(
-            over: text.defaults.samplingParameters, names: OpenAIFields.names, vocabularySize: vocabularySize)
+            over: defaults, names: OpenAIFields.names, vocabularySize: vocabularySize)
         var request = TextRequest(
             id: fields.rid ?? TextRequest.randomID(), prompt: .templated(try prompt(text)), sampling: sampling)
         request.fillsContext = fields.sampling.maxNewTokens == nil

@@ -55,6 +55,7 @@ struct CompletionRequest: Decodable, Sendable {
         let requests = prompt.prompts.enumerated().flatMap { index, prompt in
             var request = TextRequest(
                 id: self.prompt.isList ? "\(name)_\(index)" : name, prompt: prompt, sampling: sampling)
+            request.group = name
             fields.sampling.apply(to: &request)
             request.logprobs = options
             return fields.sampling.samples(of: request)

@@ -85,6 +85,7 @@ extension GenerateRequest {
                 over: SamplingParameters(), prefix: "sampling_params.", vocabularySize: vocabularySize)
             var request = TextRequest(
                 id: try requestID(at: index, of: count, isList: input.isList), prompt: prompt, sampling: sampling)
+            if case .one(let name) = rid { request.group = name }
             fields.apply(to: &request)
             request.logprobs = try logprobs(at: index, of: count, vocabularySize: vocabularySize)
             try GenerationPlan.check(requests.count + (fields.n ?? 1))
