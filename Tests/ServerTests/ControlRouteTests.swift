@@ -44,11 +44,18 @@ import Text
         #expect(try reply.json["error"]["message"].text.contains("--expert-distribution-recorder-mode stat"))
     }
 
-    @Test("health asks the engine for a token", arguments: ["/health", "/health_generate"])
-    func health(path: String) async throws {
+    @Test("health asks the engine, and computes nothing")
+    func health() async throws {
         let fixture = try fixture()
-        #expect(try await fixture.send(.get, path).status == 200)
-        let probe = fixture.engine.state.withLock { $0.submitted[0] }
+        #expect(try await fixture.send(.get, "/health").status == 200)
+        #expect(fixture.engine.state.withLock { $0.submitted.isEmpty })
+    }
+
+    @Test("health_generate asks the engine for a token")
+    func healthGenerate() async throws {
+        let fixture = try fixture()
+        #expect(try await fixture.send(.get, "/health_generate").status == 200)
+        let probe = try #require(fixture.engine.state.withLock { $0.submitted.first })
         #expect(probe.promptIDs == [0])
         #expect(probe.sampling.maxNewTokens == 1)
         #expect(probe.sampling.isGreedy)
@@ -57,21 +64,28 @@ import Text
     @Test("an engine that says nothing is not healthy")
     func unhealthy() async throws {
         let engine = ScriptedEngine { _ in .hanging([]) }
-        let fixture = try Fixture(engine)
-        #expect(try await fixture.send(.get, "/health").status == 503)
+        let fixture = try Fixture(engine) { $0.healthTimeout = .milliseconds(300) }
+        #expect(try await fixture.send(.get, "/health_generate").status == 503)
         try await eventually { engine.state.withLock { $0.terminated } == 1 }
     }
 
     @Test("a full queue is healthy as long as the engine computes")
     func busy() async throws {
         let engine = ScriptedEngine { _ in .refused(.queueFull(limit: 1)) }
-        let fixture = try Fixture(engine) { $0.healthTimeout = .seconds(5) }
-        async let reply = fixture.send(.get, "/health")
-        try await eventually { !engine.state.withLock { $0.submitted.isEmpty } }
-        engine.state.withLock { $0.statistics.passesTotal += 1 }
-        try await Task.sleep(for: .milliseconds(150))
-        engine.state.withLock { $0.statistics.passesTotal += 1 }
+        let fixture = try Fixture(engine)
+        async let reply = fixture.send(.get, "/health_generate")
+        try await eventually {
+            engine.state.withLock { $0.statistics.passesTotal += 1 }
+            return engine.state.withLock { $0.terminated } == 1
+        }
+        let counting = Task {
+            while !Task.isCancelled {
+                engine.state.withLock { $0.statistics.passesTotal += 1 }
+                try await Task.sleep(for: .milliseconds(20))
+            }
+        }
         #expect(try await reply.status == 200)
+        counting.cancel()
     }
 
     @Test("ready without asking the engine")

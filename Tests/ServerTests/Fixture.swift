@@ -28,7 +28,7 @@ struct Fixture {
         self.engine = engine
         text = try Self.demo.get()
         var settings = ServerSettings(modelPath: "folder/demo", servedModelName: "demo/model")
-        settings.healthTimeout = .milliseconds(300)
+        settings.healthTimeout = .seconds(60)
         settings.port = 0
         change(&settings)
         var logger = Logger(label: "test")

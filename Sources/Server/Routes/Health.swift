@@ -17,40 +17,42 @@ struct HealthRoute: Sendable {
     /// 200 when the engine answers between two steps, 503 after the timeout. Computes no token: orchestrators ask every
     /// few seconds, and what they ask must not be counted among what users sent.
     @Sendable private func answer(_ request: Request, _ context: ServerContext) async throws -> Response {
-        await reply { _ = await state.engine.statistics() }
+        await status {
+            _ = await state.engine.statistics()
+            return true
+        }
     }
 
     /// 200 as soon as the engine computes anything, 503 after the timeout.
     @Sendable private func generate(_ request: Request, _ context: ServerContext) async throws -> Response {
-        await reply {
-            await withTaskGroup(of: Bool.self) { group in
-                group.addTask { await answersProbe() }
+        await status {
+            await withTaskGroup(of: Bool?.self) { group in
+                group.addTask { await answersProbe() ? true : nil }
                 group.addTask { await makesProgress() }
                 defer { group.cancelAll() }
-                for await isAlive in group where isAlive { return }
-                // Neither: say nothing, and let the timeout speak.
-                try? await Task.sleep(for: state.settings.healthTimeout)
+                for await verdict in group {
+                    if let verdict { return verdict }
+                }
+                return false
             }
         }
     }
 
-    /// 200 when `check` returns within the timeout, else 503. The reply does not wait for a check that hangs.
-    private func reply(_ check: @escaping @Sendable () async -> Void) async -> Response {
+    /// 200 when `question` is answered with true within the timeout. Not a task group: an engine that is stuck does
+    /// not answer to cancellation either, and must not hold up the 503.
+    private func status(_ question: @escaping @Sendable () async -> Bool) async -> Response {
         guard !state.isDraining else { return Response(status: .serviceUnavailable) }
-        let (verdicts, verdict) = AsyncStream.makeStream(of: Bool.self)
-        let checking = Task {
-            await check()
-            verdict.yield(true)
-        }
-        let waiting = Task {
-            try await Task.sleep(for: state.settings.healthTimeout)
-            verdict.yield(false)
+        let (answers, answer) = AsyncStream.makeStream(of: Bool.self)
+        let asking = Task { _ = answer.yield(await question()) }
+        let clock = Task {
+            try? await Task.sleep(for: state.settings.healthTimeout)
+            answer.yield(false)
         }
         defer {
-            checking.cancel()
-            waiting.cancel()
+            asking.cancel()
+            clock.cancel()
         }
-        let isAlive = await verdicts.first { _ in true } ?? false
+        let isAlive = await answers.first { _ in true } ?? false
         return Response(status: isAlive ? .ok : .serviceUnavailable)
     }
 
@@ -69,11 +71,10 @@ struct HealthRoute: Sendable {
         return false
     }
 
-    /// Whether the engine computes other requests meanwhile; false when the timeout has passed.
+    /// Waits until the engine has computed other requests; false when cancelled.
     private func makesProgress() async -> Bool {
         let before = await state.engine.statistics().passesTotal
-        let deadline = ContinuousClock.now + state.settings.healthTimeout
-        while ContinuousClock.now < deadline, (try? await Task.sleep(for: .milliseconds(100))) != nil {
+        while (try? await Task.sleep(for: .milliseconds(100))) != nil {
             if await state.engine.statistics().passesTotal > before { return true }
         }
         return false
