@@ -70,18 +70,20 @@ public actor Engine {
         guard !running.contains(where: { $0.request.id == request.id }),
             !waiting.contains(where: { $0.request.id == request.id })
         else { throw .duplicateID(request.id) }
-        // Who would find a place at once is not queued.
-        guard waiting.count < configuration.maxQueuedRequests || (waiting.isEmpty && !freeSlots.isEmpty) else {
+        let number = totals.requestsTotal + 1
+        let (stream, events) = AsyncStream.makeStream(of: GenerationEvent.self)
+        waiting.append(WaitingRequest(number: number, request: request, lengthLimit: lengthLimit, events: events))
+        // Who finds a place at once does not wait.
+        admit()
+        if waiting.count > configuration.maxQueuedRequests {
+            waiting.removeLast()
             throw .queueFull(limit: configuration.maxQueuedRequests)
         }
-        totals.requestsTotal += 1
-        let number = totals.requestsTotal
-        let (stream, events) = AsyncStream.makeStream(of: GenerationEvent.self)
+        totals.requestsTotal = number
         events.onTermination = { [weak self] reason in
             guard case .cancelled = reason, let self else { return }
             Task { await self.cancel(number: number) }
         }
-        waiting.append(WaitingRequest(number: number, request: request, lengthLimit: lengthLimit, events: events))
         startIfNeeded()
         return stream
     }
