@@ -24,6 +24,9 @@ let package = Package(
         .library(name: "Models", targets: ["Models"]),
         .library(name: "DemoModel", targets: ["DemoModel"]),
         .library(name: "Engine", targets: ["Engine"]),
+        .library(name: "Measure", targets: ["Measure"]),
+        // For other languages: C functions over Experts, one self-contained file.
+        .library(name: "switchyard_experts", type: .dynamic, targets: ["ExpertsABI"]),
     ],
     dependencies: [
         // The command line: flags, `--help`, completions.
@@ -45,6 +48,11 @@ let package = Package(
         .target(name: "CPUKernels", exclude: ["README.md"], cSettings: cSettings),
         .target(name: "CUDAKernels", exclude: ["README.md"], cSettings: cSettings),
         .target(name: "DemoModelFiles", exclude: ["README.md", "model"], cSettings: cSettings),
+        .target(name: "ExpertsHeader", exclude: ["README.md"], cSettings: cSettings),
+        .target(
+            name: "ExpertsABI", dependencies: ["Experts", "ExpertsHeader"], exclude: ["README.md"],
+            swiftSettings: swiftSettings,
+            linkerSettings: [.unsafeFlags(["-static-stdlib"])]),
         // One-way upwards from here.
         .target(
             name: "Compute", dependencies: ["CPUKernels", "CUDAKernels", "Experts"], exclude: ["README.md"],
@@ -56,6 +64,9 @@ let package = Package(
             swiftSettings: swiftSettings),
         .target(
             name: "Engine", dependencies: ["Models", "Compute", "Experts"], exclude: ["README.md"],
+            swiftSettings: swiftSettings),
+        .target(
+            name: "Measure", dependencies: ["Compute", "CPUKernels"], exclude: ["README.md"],
             swiftSettings: swiftSettings),
         .target(
             name: "Server",
@@ -73,7 +84,7 @@ let package = Package(
         .executableTarget(
             name: "switchyard",
             dependencies: [
-                "Server", "Engine", "Models", "Compute", "Experts", "Text", "DemoModel",
+                "Server", "Engine", "Models", "Compute", "Experts", "Text", "DemoModel", "Measure",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -106,9 +117,34 @@ let package = Package(
         .testTarget(
             name: "CommandLineTests",
             dependencies: [
-                "switchyard", "Engine", "Support",
+                "switchyard", "Engine", "Experts", "Support",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], swiftSettings: swiftSettings),
     ],
     cLanguageStandard: .gnu2x
 )
+
+// `SWITCHYARD_ONLY=Experts swift test` builds and tests one room with what it stands on, and nothing else: for Experts that
+// takes seconds and fetches no package.
+if let room = Context.environment["SWITCHYARD_ONLY"] {
+    var rooms: Set = [room, room + "Tests"]
+    var needsPackages = false
+    while true {
+        let before = rooms.count
+        for target in package.targets where rooms.contains(target.name) {
+            for dependency in target.dependencies {
+                switch dependency {
+                case .targetItem(let name, _), .byNameItem(let name, _): rooms.insert(name)
+                default: needsPackages = true
+                }
+            }
+        }
+        if rooms.count == before { break }
+    }
+    package.targets.removeAll { !rooms.contains($0.name) }
+    package.products.removeAll { product in
+        let targets = (product as? Product.Library)?.targets ?? (product as? Product.Executable)?.targets ?? []
+        return !rooms.isSuperset(of: targets)
+    }
+    if !needsPackages { package.dependencies = [] }
+}

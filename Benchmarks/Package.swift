@@ -13,11 +13,20 @@ let package = Package(
     dependencies: [.package(name: "switchyard", path: "..")],
     targets: [
         .target(name: "Probes"),
-        .target(name: "Harness", dependencies: ["Probes"], swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "RoutingBenchmarks",
+            dependencies: [
+                "Probes",
+                .product(name: "Compute", package: "switchyard"),
+                .product(name: "Experts", package: "switchyard"),
+                .product(name: "Measure", package: "switchyard"),
+            ],
+            swiftSettings: swiftSettings),
         .executableTarget(
             name: "ModelBenchmarks",
             dependencies: [
-                "Harness", "Probes",
+                "Probes",
+                .product(name: "Measure", package: "switchyard"),
                 .product(name: "Compute", package: "switchyard"),
                 .product(name: "Experts", package: "switchyard"),
                 .product(name: "Models", package: "switchyard"),
@@ -27,7 +36,8 @@ let package = Package(
         .executableTarget(
             name: "TextBenchmarks",
             dependencies: [
-                "Harness", "Probes",
+                "Probes",
+                .product(name: "Measure", package: "switchyard"),
                 .product(name: "Text", package: "switchyard"),
                 .product(name: "Compute", package: "switchyard"),
                 .product(name: "Models", package: "switchyard"),

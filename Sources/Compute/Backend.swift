@@ -41,7 +41,7 @@ public protocol Backend: AnyObject, Sendable {
     /// counts them: row `layer` of `counts`, `[layers, P]`, is written, unless it is nil because nothing records. The
     /// counts are part of the call, so that no model can forget them.
     func route(
-        _ logits: Buffer, count: Int, gate: GateRule, layer: Int, counts: UnsafeMutablePointer<Int32>?, into: Routing)
+        _ logits: Buffer, count: Int, layer: Int, counts: UnsafeMutablePointer<Int32>?, into: Routing)
 
     /// The routed experts: `out[pair] = routing weight * down(silu(gate(x)) ⊙ up(x))`, `[N * K, width]`; `activations`
     /// are scratch, `[N * K, inner width]`.

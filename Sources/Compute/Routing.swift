@@ -9,59 +9,40 @@ public final class Routing {
     /// Rows in a block: enough to reuse an expert's weights from the cache, few enough to share among threads.
     static let blockSize = 48
 
-    /// Experts per token, K.
-    public let topK: Int
-    /// Tokens routed last, N.
-    public private(set) var count = 0
-    private let capacity: Int
-    private let weightStorage: UnsafeMutablePointer<Float>
-    private let idStorage: UnsafeMutablePointer<Int32>
-    private let scratch: UnsafeMutableBufferPointer<Float>
-    private let alignment = BlockAlignment()
+    private let router: Router
 
-    /// Room for `tokens` tokens of a layer with `experts` experts.
+    /// Room for `tokens` tokens of layers with `experts` experts, of which `gate` gives each token `topK`.
     public init(tokens: Int, topK: Int, experts: Int, gate: GateRule) {
-        self.topK = topK
-        capacity = tokens
-        weightStorage = .allocate(capacity: max(1, tokens * topK))
-        idStorage = .allocate(capacity: max(1, tokens * topK))
-        scratch = .allocate(capacity: gate.scratchCount(experts: experts, biased: true))
+        let blocks: BlockRule
+        do {
+            blocks = try BlockRule(experts: experts, blockSize: Self.blockSize)
+        } catch {
+            preconditionFailure("a model of \(experts) experts: \(error)")
+        }
+        router = Router(gate: gate, topK: topK, experts: experts, blocks: blocks, tokens: tokens)
     }
 
-    deinit {
-        weightStorage.deallocate()
-        idStorage.deallocate()
-        scratch.deallocate()
-    }
+    /// Experts per token, K.
+    public var topK: Int { router.topK }
+    /// Tokens routed last, N.
+    public var count: Int { router.tokens }
 
     /// Routing weight of each pair, `[N, K]`.
-    public var weights: UnsafePointer<Float> { UnsafePointer(weightStorage) }
+    public var weights: UnsafeBufferPointer<Float> { router.weights }
 
     /// Expert of each pair, `[N, K]`, by descending weight.
-    public var ids: UnsafePointer<Int32> { UnsafePointer(idStorage) }
+    public var ids: UnsafeBufferPointer<Int32> { router.ids }
 
-    var sortedPairs: UnsafePointer<Int32>? { alignment.sortedPairs.baseAddress }
-    var blockExperts: UnsafePointer<Int32>? { alignment.blockExperts.baseAddress }
-    var blockCount: Int { alignment.blockExperts.count }
+    var sortedPairs: UnsafePointer<Int32>? { router.alignment.sortedPairs.baseAddress }
+    var blockExperts: UnsafePointer<Int32>? { router.alignment.blockExperts.baseAddress }
+    var blockCount: Int { router.alignment.blockExperts.count }
 
-    /// The CPU's routing: gate, then align; the counts that aligning makes go straight to `counts`, `[E]`.
-    func route(
-        _ logits: UnsafeBufferPointer<Float>, experts: Int, count: Int, gate: GateRule,
-        counts: UnsafeMutablePointer<Int32>?
-    ) {
-        precondition(count <= capacity, "\(count) tokens in a routing workspace for \(capacity)")
-        self.count = count
-        let pairs = count * topK
-        selectExperts(
-            gate, topK: topK, logits: logits, experts: experts,
-            weights: UnsafeMutableBufferPointer(start: weightStorage, count: pairs),
-            ids: UnsafeMutableBufferPointer(start: idStorage, count: pairs), scratch: scratch)
+    /// The CPU's routing: gate, then align; the counts that the gate makes go straight to `counts`, `[E]`.
+    func route(_ logits: UnsafeBufferPointer<Float>, counts: UnsafeMutablePointer<Int32>?, lanes: any Lanes) {
         do {
-            try alignment.align(
-                ids: UnsafeBufferPointer(start: idStorage, count: pairs), expertCount: experts,
-                blockSize: Self.blockSize, countsInto: counts)
+            try router.route(logits, countsInto: counts, lanes: lanes)
         } catch {
-            preconditionFailure("the gate chose an impossible expert: \(error)")
+            preconditionFailure("a pass of \(logits.count / router.experts) tokens cannot be routed: \(error)")
         }
     }
 }

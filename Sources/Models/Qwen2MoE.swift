@@ -61,7 +61,7 @@ public struct Qwen2MoE: LanguageModel {
                         "\(prefix).post_attention_layernorm", width: model.hiddenSize, epsilon: model.normEpsilon,
                         from: weights),
                     mlp: sparse.contains(layer)
-                        ? .sparse(try SparseMLP(model, layer: layer, gate: gate, from: weights))
+                        ? .sparse(try SparseMLP(model, layer: layer, from: weights))
                         : .dense(
                             try DenseMLP(
                                 "\(prefix).mlp", hidden: model.hiddenSize, inner: model.intermediateSize,

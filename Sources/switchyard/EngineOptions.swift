@@ -67,10 +67,7 @@ struct EngineOptions: ParsableArguments {
     var expertDistributionRecorderBufferSize = EngineConfiguration().recorderBufferSize
 
     func validate() throws {
-        if device == .cuda {
-            throw ValidationError(
-                "--device cuda: this version computes on the CPU only (\(Self.gpu)); use --device auto or --device cpu")
-        }
+        try Self.checkDevice(device)
         switch expertDistributionRecorderMode {
         case .stat, .off: break
         case .statApprox, .perPass, .perToken:
@@ -89,6 +86,13 @@ struct EngineOptions: ParsableArguments {
             throw ValidationError(
                 "--expert-distribution-recorder-buffer-size \(size): must be -1 (keep all) or from 1 to \(1 << 24)")
         }
+    }
+
+    /// Refuses devices that this version does not compute on.
+    static func checkDevice(_ device: DeviceChoice) throws {
+        guard device == .cuda else { return }
+        throw ValidationError(
+            "--device cuda: this version computes on the CPU only (\(gpu)); use --device auto or --device cpu")
     }
 
     /// What the NVIDIA driver says, for messages.

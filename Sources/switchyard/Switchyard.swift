@@ -17,9 +17,10 @@ struct Switchyard: AsyncParsableCommand {
               switchyard serve
               switchyard serve --model-path ./Qwen1.5-MoE-A2.7B --port 30000
               switchyard generate --prompt "The capital of France is" --show-experts
+              switchyard bench align
             """,
         version: version,
-        subcommands: [Serve.self, Generate.self])
+        subcommands: [Serve.self, Generate.self, Bench.self])
 
     static func main() async {
         // A reader that has gone, as in `generate … | head`, is found when writing, not by a signal that kills.

@@ -50,7 +50,7 @@ private struct TestExperts {
         // Counts are written in row 1 of three.
         var counts = [Int32](repeating: -5, count: 3 * experts)
         counts.withUnsafeMutableBufferPointer {
-            backend.route(logits, count: rows.count, gate: rule, layer: 1, counts: $0.baseAddress, into: routing)
+            backend.route(logits, count: rows.count, layer: 1, counts: $0.baseAddress, into: routing)
         }
         let pairs = rows.count * topK
         let out = Buffer(rows: pairs, width: width, repeating: .nan)
@@ -60,8 +60,8 @@ private struct TestExperts {
             down: backend.makeMatrix(downs.map { [$0.tensor] }, gated: false),
             activations: Buffer(rows: pairs, width: inner, repeating: .nan), out: out)
         return Result(
-            ids: Array(UnsafeBufferPointer(start: routing.ids, count: pairs)),
-            weights: Array(UnsafeBufferPointer(start: routing.weights, count: pairs)),
+            ids: Array(routing.ids),
+            weights: Array(routing.weights),
             counts: counts, pairs: out.values(rows: pairs))
     }
 
@@ -145,7 +145,7 @@ private struct TestExperts {
         let rule = GateRule.softmax(renormalize: false)
         let routing = Routing(tokens: 2, topK: 1, experts: 3, gate: rule)
         backend.route(
-            Buffer([0, 1, 2, 2, 1, 0], width: 3), count: 2, gate: rule, layer: 0, counts: nil, into: routing)
+            Buffer([0, 1, 2, 2, 1, 0], width: 3), count: 2, layer: 0, counts: nil, into: routing)
         #expect(routing.count == 2)
         #expect([routing.ids[0], routing.ids[1]] == [2, 0])
     }

@@ -30,7 +30,7 @@ private struct PassInput: Decodable {
                 let row = try #require(Int(layer)) * placement.physicalExperts
                 try ids.flatMap { $0 }.withUnsafeBufferPointer {
                     try alignment.align(
-                        ids: $0, expertCount: placement.physicalExperts, blockSize: 4,
+                        BlockRule(experts: placement.physicalExperts, blockSize: 4), ids: $0,
                         countsInto: try #require(counts.baseAddress) + row)
                 }
             }

@@ -6,10 +6,10 @@ import Support
 import Testing
 
 /// Runs the gate over arrays: logits [N, E] to ids and weights [N, K].
-private func select(
+func select(
     _ rule: GateRule, topK: Int, logits: [Float], experts: Int, bias: [Float]? = nil, realTokens: Int? = nil
 ) -> (ids: [Int32], weights: [Float]) {
-    let count = logits.count / experts * topK
+    let count = logits.count / experts * rule.columns(topK: topK)
     var ids = [Int32](repeating: -7, count: count)
     var weights = [Float](repeating: .nan, count: count)
     var scratch = [Float](repeating: .nan, count: rule.scratchCount(experts: experts, biased: bias != nil))
@@ -69,15 +69,21 @@ private struct GateCase: Decodable, Sendable, CustomTestStringConvertible {
         let isSoftmax = ["softmax", "softmax_of_selected", "grouped_softmax"].contains(kind)
         return GateRule(
             scoring: isSoftmax ? .softmax : .sigmoid, renormalize: renormalize ?? false,
-            groups: groups.flatMap { count in groupsKept.map { GateRule.Groups(count: count, kept: $0) } }, scale: scale
-        )
+            groups: groups.flatMap { count in groupsKept.map { GateRule.Groups(count: count, kept: $0) } },
+            scale: scale,
+            shared: isFused ? GateRule.SharedExperts(weight: factorApplied == true ? 1 : 1 / (factor ?? 1)) : nil)
     }
 
-    /// All cases but the dispatch tables and the fused shared experts, which are not gating rules.
+    var isFused: Bool { (sharedExperts ?? 0) > 0 }
+
+    /// K without the shared column, which the files count.
+    var routedK: Int { isFused ? topK - 1 : topK }
+
+    /// All cases but the dispatch tables.
     static let all: [GateCase] = {
         struct File: Decodable { var cases: [GateCase] }
         let file = try? Golden.decode(File.self, "topk/topk.json")
-        return (file?.cases ?? []).filter { $0.kind != "logical_to_physical" && ($0.sharedExperts ?? 0) == 0 }
+        return (file?.cases ?? []).filter { $0.kind != "logical_to_physical" }
     }()
 }
 
@@ -88,6 +94,7 @@ private let golden = Result { try GoldenTensors("topk/topk.safetensors") }
     func goldenCasesExist() {
         #expect(GateCase.all.count { $0.kind.hasPrefix("softmax") } >= 34)
         #expect(Set(GateCase.all.map(\.kind)).count == 5)
+        #expect(GateCase.all.count(where: \.isFused) == 15)
     }
 
     @Test("the golden cases hold: ids exactly, weights to 1e-5", arguments: GateCase.all)
@@ -96,7 +103,8 @@ private let golden = Result { try GoldenTensors("topk/topk.safetensors") }
         let logits = try tensors.float32("\(test.name).logits")
         let bias = tensors.has("\(test.name).bias") ? try tensors.float32("\(test.name).bias") : nil
         let found = select(
-            test.rule, topK: test.topK, logits: logits, experts: test.experts, bias: bias, realTokens: test.realTokens)
+            test.rule, topK: test.routedK, logits: logits, experts: test.experts, bias: bias,
+            realTokens: test.realTokens)
         let ids = try tensors.int32("\(test.name).ids")
         let weights = try tensors.float32("\(test.name).weights")
         let real = test.realTokens ?? test.tokens
@@ -207,6 +215,47 @@ private let golden = Result { try GoldenTensors("topk/topk.safetensors") }
             .softmax(renormalize: true), topK: 2, logits: [1, 2, 3, 3, 2, 1, 9, 9, 9], experts: 3, realTokens: 2)
         #expect(found.ids == [2, 1, 0, 1, -1, -1])
         #expect(found.weights.suffix(2) == [0, 0])
+    }
+
+    @Test("copies of a shared expert take the tokens in turn, in the last column")
+    func sharedCopies() {
+        let rule = GateRule(scoring: .softmax, renormalize: true, shared: .init(copies: 2, weight: 0.4))
+        let found = select(rule, topK: 1, logits: [1, 2, 2, 1, 1, 2, 0, 0], experts: 2, realTokens: 3)
+        #expect(found.ids == [1, 2, 0, 3, 1, 2, -1, -1])
+        #expect(found.weights == [1, 0.4, 1, 0.4, 1, 0.4, 0, 0])
+    }
+
+    @Test("every E from 2 to 512 and K from 1 to 16 chooses as a sort does")
+    func allSizes() {
+        var random = SeededGenerator(seed: 21)
+        for experts in Array(2...66) + [127, 160, 255, 256, 384, 511, 512] {
+            for topK in 1...min(16, experts) {
+                let logits = (0..<2 * experts).map { _ in Float.random(in: -6...6, using: &random) }
+                let found = select(.softmax(renormalize: false), topK: topK, logits: logits, experts: experts)
+                for token in 0..<2 {
+                    let row = logits[token * experts..<(token + 1) * experts].map(Double.init)
+                    let order = row.indices.sorted { (-row[$0], $0) < (-row[$1], $1) }.prefix(topK)
+                    let total = row.reduce(0) { $0 + exp($1) }
+                    let slots = token * topK..<(token + 1) * topK
+                    #expect(found.ids[slots].map(Int.init) == Array(order), "\(experts) experts, top \(topK)")
+                    #expect(
+                        zip(found.weights[slots], order).allSatisfy { abs(Double($0) - exp(row[$1]) / total) < 1e-6 })
+                }
+            }
+        }
+    }
+
+    @Test("exponentials and logistic scores stay within 1e-6 of float64 over the whole range")
+    func scoreAccuracy() {
+        let logits = stride(from: Float(-100), through: 100, by: 0.037).map { $0 }
+        for logit in logits {
+            let sigmoid = select(
+                .init(scoring: .sigmoid, renormalize: false), topK: 1, logits: [logit, -.infinity], experts: 2)
+            #expect(abs(Double(sigmoid.weights[0]) - 1 / (1 + exp(-Double(logit)))) < 2e-7)
+            let softmax = select(.softmax(renormalize: false), topK: 2, logits: [0, logit], experts: 2)
+            let share = 1 / (1 + exp(Double(logit)))
+            #expect(abs(Double(softmax.weights[softmax.ids[0] == 0 ? 0 : 1]) - share) < 2e-7)
+        }
     }
 
     @Test("no tokens, no writes")

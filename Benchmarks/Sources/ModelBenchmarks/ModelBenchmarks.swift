@@ -6,7 +6,7 @@ import Compute
 import DemoModel
 import Experts
 import Foundation
-import Harness
+import Measure
 import Models
 import Probes
 
@@ -14,7 +14,7 @@ import Probes
 struct ModelBenchmarks {
     static func main() throws {
         let cores = ProcessInfo.processInfo.activeProcessorCount
-        print("machine: \(machineName)")
+        print("machine: \(Machine.name)")
         var rows = [
             ["pass", "threads", "isa", "median", "tokens/s", "vs baseline", "of the limit", "allocations per pass"]
         ]
@@ -47,7 +47,7 @@ struct ModelBenchmarks {
             }
             baseline.stop()
         }
-        printTable(rows)
+        print(table(rows))
     }
 }
 

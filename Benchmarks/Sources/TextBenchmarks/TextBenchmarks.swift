@@ -6,7 +6,7 @@
 import Compute
 import DemoModel
 import Foundation
-import Harness
+import Measure
 import Models
 import Text
 
@@ -17,7 +17,7 @@ struct TextBenchmarks {
         let loading = seconds { _ = try? Tokenizer(tokenizerJSON: file.bytes) }
         let tokenizer = try Tokenizer(tokenizerJSON: file.bytes)
         let limits = Limits(threads: 1)
-        print("machine: \(machineName), one thread")
+        print("machine: \(Machine.name), one thread")
         print("loading a vocabulary of \(tokenizer.vocabularySize): \(short(loading * 1e3)) ms")
 
         let sources = repositoryText()
@@ -41,7 +41,7 @@ struct TextBenchmarks {
                 "\(short(100 * Double(bytes) / limits.readBandwidth / comparison.change)) %",
             ])
         }
-        printTable(rows)
+        print(table(rows))
 
         let ids = tokenizer.encode(million)
         let whole = seconds { _ = tokenizer.decode(ids) }

@@ -137,10 +137,18 @@ typedef struct {
     float maximum, temperature;
 } cpu_exp_args;
 
+/// Measures the machine. Items of `probe_read`: 64 floats; of `probe_multiply_add`: `probe_operations` operations.
+typedef struct {
+    const float *floats;
+    float *sink;  // [16], one per thread
+} cpu_probe_args;
+
 /// One instruction set's kernels.
 typedef struct {
     const char *name;
-    cpu_kernel pack, embed, norm, linear, gated, expert_gate_up, expert_down, combine, rope, attention, rows, exponentials;
+    cpu_kernel pack, embed, norm, linear, gated, expert_gate_up, expert_down, combine, rope, attention, rows, exponentials,
+        probe_read, probe_multiply_add;
+    ptrdiff_t probe_operations;  // floating-point operations in one item of probe_multiply_add
 } cpu_kernels;
 
 /// The kernels for the instruction set `name` ("avx512", "avx2", "baseline"), or the best for NULL; NULL when this

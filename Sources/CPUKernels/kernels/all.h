@@ -18,6 +18,8 @@
 
 #include "sample.h"
 
+#include "probe.h"
+
 const cpu_kernels KERNELS = {
     .name = ISA_NAME,
     .pack = pack,
@@ -32,4 +34,7 @@ const cpu_kernels KERNELS = {
     .attention = attention,
     .rows = rows_statistics,
     .exponentials = exponentials,
+    .probe_read = probe_read,
+    .probe_multiply_add = probe_multiply_add,
+    .probe_operations = 2 * 16 * TILE_ROWS * TILE_PANELS,
 };

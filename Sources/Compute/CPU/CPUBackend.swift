@@ -214,12 +214,11 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
     }
 
     public func route(
-        _ logits: Buffer, count: Int, gate: GateRule, layer: Int, counts: UnsafeMutablePointer<Int32>?,
-        into routing: Routing
+        _ logits: Buffer, count: Int, layer: Int, counts: UnsafeMutablePointer<Int32>?, into routing: Routing
     ) {
         routing.route(
-            UnsafeBufferPointer(start: logits.floats, count: count * logits.width), experts: logits.width,
-            count: count, gate: gate, counts: counts.map { $0 + layer * logits.width })
+            UnsafeBufferPointer(start: logits.floats, count: count * logits.width),
+            counts: counts.map { $0 + layer * logits.width }, lanes: pool)
     }
 
     public func experts(
@@ -241,7 +240,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
             work: 2 * perBlock * gateUp.inputs * Int(CPU_PANEL))
         arguments.x = UnsafePointer(activations.floats)
         arguments.weight = UnsafeRawPointer(down.storage.bytes.baseAddress)
-        arguments.scale = routing.weights
+        arguments.scale = routing.weights.baseAddress
         arguments.y = out.floats
         arguments.inputs = down.inputs
         arguments.outputs = down.outputs

@@ -1,4 +1,4 @@
-// WorkerPool: the threads that compute. One caller at a time splits a kernel's items among them.
+// WorkerPool: the threads that compute. One caller at a time splits a kernel's items, or lanes, among them.
 //
 // Owner: whoever calls `run`, one thread at a time; the workers belong to the pool.
 // Method: the items are cut into chunks. A 64-bit ticket holds the job's number and the chunks left; claiming a chunk
@@ -6,6 +6,7 @@
 //         nothing. Idle workers spin for a few microseconds (the next op usually follows at once), then sleep.
 
 internal import CPUKernels
+public import Experts
 internal import Synchronization
 
 #if canImport(Glibc)
@@ -15,7 +16,7 @@ internal import Synchronization
 #endif
 
 /// A fixed set of threads that run C kernels over ranges.
-public final class WorkerPool: @unchecked Sendable {  // `job` is written only while no chunk is claimable
+public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written only while no chunk is claimable
     /// Threads that compute, the caller's included.
     public let threadCount: Int
 
@@ -97,6 +98,23 @@ public final class WorkerPool: @unchecked Sendable {  // `job` is written only w
             cpu_relax()
             rounds += 1
             if rounds > Self.spins { sched_yield() }
+        }
+    }
+
+    /// How many lanes a call is divided into: one per thread.
+    public var laneCount: Int { threadCount }
+
+    /// Runs `body` once per lane.
+    public func forEachLane(_ body: (Int) -> Void) {
+        withoutActuallyEscaping(body) { body in
+            withUnsafePointer(to: body) { pointer in
+                run(
+                    { arguments, begin, end in
+                        guard let arguments else { return }
+                        let body = arguments.assumingMemoryBound(to: ((Int) -> Void).self)
+                        for lane in begin..<end { body.pointee(lane) }
+                    }, UnsafeRawPointer(pointer), items: threadCount, grain: 1)
+            }
         }
     }
 

@@ -2,202 +2,204 @@
 // each touch one expert. Known elsewhere as moe_align_block_size.
 //
 // Goals in order: the stable order is a guarantee, counts come for free, no allocation in steady state, speed.
-// Owner: one per thread that routes. Not thread-safe.
-// Method: counting sort. One read of the ids counts them into four tables (so that runs of one expert do not wait for
-//         each other's stores), one read places them; only pad slots are filled, the rest is written once.
+// Owner: one per thread that routes. Not thread-safe; it may borrow threads for a call.
+// Method: counting sort. One read of the ids counts them, one read places them; between the two, every expert gets its
+//         range of rows, and each lane its part of that range, so that any number of lanes writes the same bytes. Only
+//         pad rows are filled, every other row is written once. Dropped pairs go where they do no harm: behind the rows
+//         in use, where the capacity has room for them; so placing has no branch.
 // Example: ids 2 0 2 2 0, three experts, blocks of two ->
 //          sorted pairs 1 4 | 0 2 | 3 5, block experts 0 2 2, padded count 6, counts 2 0 3.
-
-/// An input that cannot be routed.
-public enum RoutingError: Error, Equatable, CustomStringConvertible {
-    /// The first id that is neither -1 nor in `0 ..< expertCount`, and its place in the flattened ids.
-    case expertOutOfRange(position: Int, id: Int32, expertCount: Int)
-
-    /// The fact in one line.
-    public var description: String {
-        switch self {
-        case .expertOutOfRange(let position, let id, let expertCount):
-            "expert id \(id) at position \(position): expected 0 ..< \(expertCount), or -1 for a padded pair"
-        }
-    }
-}
 
 /// Reusable workspace and result of block alignment.
 ///
 /// A pair is one (token, slot) of the router's choice; its index is its place in the flattened ids, so pair i belongs to
 /// token `i / K`. Results stay valid until the next `align`. Memory grows and never shrinks.
 public final class BlockAlignment {
-    /// n: the number of ids in the last `align`, and the value of every pad slot.
+    /// Memory of the caller's that receives a result.
+    public struct Output {
+        /// At least `rule.capacity(pairs:)` rows, or fewer if the ids are known to need fewer.
+        public var sortedPairs: UnsafeMutableBufferPointer<Int32>
+        /// One entry per block of `sortedPairs`.
+        public var blockExperts: UnsafeMutableBufferPointer<Int32>
+
+        /// Memory from its parts.
+        public init(
+            sortedPairs: UnsafeMutableBufferPointer<Int32>, blockExperts: UnsafeMutableBufferPointer<Int32>
+        ) {
+            self.sortedPairs = sortedPairs
+            self.blockExperts = blockExperts
+        }
+    }
+
+    /// n: the number of ids in the last `align`, and the value of every pad row.
     public private(set) var pairCount = 0
     /// Rows per block.
     public private(set) var blockSize = 1
     /// Rows in use: each expert's count rounded up to whole blocks, summed.
     public private(set) var paddedCount = 0
-    /// Room for `sortedPairs` whatever the ids are: n + E · (blockSize - 1).
+    /// Room for `sortedPairs`; `rule.capacity(pairs:)` unless the caller lent memory.
     public private(set) var capacity = 0
 
-    private var sorted = GrowingBuffer<Int32>()
-    private var blocks = GrowingBuffer<Int32>()
-    private var tables = GrowingBuffer<Int32>()
-    private var ownCounts = GrowingBuffer<Int32>()
+    private var sorted: UnsafeMutablePointer<Int32>?
+    private var blocks: UnsafeMutablePointer<Int32>?
+    private var blockCapacity = 0
     private var lastCounts = UnsafeBufferPointer<Int32>(start: nil, count: 0)
+
+    private var ownSorted = GrowingBuffer<Int32>()
+    private var ownBlocks = GrowingBuffer<Int32>()
+    private var ownCounts = GrowingBuffer<Int32>()
+    private var tables = GrowingBuffer<Int32>()
+    private var verdicts = GrowingBuffer<Bool>()
+
+    /// From this many pairs on, lanes that are lent are used: below, waking a thread costs more than it saves.
+    public static let threadedFrom = 16384
 
     /// An empty workspace; the first `align` allocates.
     public init() {}
 
     deinit {
-        sorted.free()
-        blocks.free()
-        tables.free()
+        ownSorted.free()
+        ownBlocks.free()
         ownCounts.free()
+        tables.free()
+        verdicts.free()
     }
 
     /// Pair indices by ascending expert, ascending inside an expert, padded to the block with n; `[paddedCount]`.
-    public var sortedPairs: UnsafeBufferPointer<Int32> {
-        UnsafeBufferPointer(start: sorted.base, count: paddedCount)
-    }
+    public var sortedPairs: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(start: sorted, count: paddedCount) }
 
-    /// The expert of each block; `[paddedCount / blockSize]`.
+    /// The expert of each block, -1 for pairs of other ranks; `[paddedCount / blockSize]`. With an expert map: local ids.
     public var blockExperts: UnsafeBufferPointer<Int32> {
-        UnsafeBufferPointer(start: blocks.base, count: paddedCount / blockSize)
+        UnsafeBufferPointer(start: blocks, count: paddedCount / blockSize)
     }
 
-    /// Pairs per expert; `[E]`. This is the caller's own row if the last `align` was given one.
+    /// Pairs per expert, `[E]`, by the ids as they were given, whatever a map makes of them.
+    ///
+    /// This is the caller's own row if the last `align` was given one.
     public var counts: UnsafeBufferPointer<Int32> { lastCounts }
 
     /// Groups `ids` by expert.
     ///
-    /// An id of -1 (a padded row, or an expert of another rank) takes no slot and is not counted.
-    ///
     /// - Parameters:
-    ///   - ids: expert of each pair, `[n]`.
-    ///   - expertCount: E.
-    ///   - blockSize: rows per block; any positive number.
+    ///   - rule: experts, block size, and what becomes of pairs of other ranks.
+    ///   - ids: expert of each pair, or -1 (a padded row, or an expert of another rank); `[n]`, or `[N, K]` flattened.
     ///   - row: `[E]`, overwritten with the counts, for instance a layer's row of `PassCounts`.
-    /// - Throws: `RoutingError` for any other id; the result is then empty and `row` untouched.
+    ///   - output: where the result goes; nil for memory of the workspace.
+    ///   - lanes: threads for large inputs; the result does not depend on them.
+    /// - Throws: `RoutingError`; the result is then empty and `row` untouched.
     /// - Complexity: O(n + E), two reads of `ids`.
     public func align(
-        ids: UnsafeBufferPointer<Int32>, expertCount: Int, blockSize: Int,
-        countsInto row: UnsafeMutablePointer<Int32>? = nil
+        _ rule: BlockRule, ids: UnsafeBufferPointer<Int32>, countsInto row: UnsafeMutablePointer<Int32>? = nil,
+        into output: Output? = nil, lanes: (any Lanes)? = nil
     ) throws(RoutingError) {
-        precondition(expertCount > 0 && blockSize > 0, "\(expertCount) experts in blocks of \(blockSize)")
-        pairCount = ids.count
-        self.blockSize = blockSize
+        try begin(rule, pairs: ids.count)
+        let lanes = ids.count >= Self.threadedFrom ? lanes : nil
+        let laneCount = lanes?.laneCount ?? 1
+        let stride = CountingSort.tableCount(ids.count) * (rule.experts + 1)
+        let cursors = Cursors(
+            tables: tables.reserve(laneCount * stride), stride: stride, lanes: laneCount, pairs: ids.count, grain: 1)
+        let verdicts = verdicts.reserve(laneCount)
+        func count(_ lane: Int) {
+            let range = cursors.range(lane)
+            verdicts[lane] = CountingSort.count(
+                UnsafeBufferPointer(rebasing: ids[range]), into: cursors.table(lane), experts: rule.experts)
+        }
+        if let lanes { lanes.forEachLane(count) } else { count(0) }
+        for lane in 0..<laneCount where !verdicts[lane] { throw firstOffender(ids, rule.experts) }
+        try finish(rule, ids: ids, cursors: cursors, lanes: lanes, row: row, output: output)
+    }
+
+    /// Tables into which the lanes of a gate count the ids that they choose: `[lanes, experts + 1]`, the -1 first, zeroed.
+    func countTables(lanes: Int, experts: Int) -> UnsafeMutablePointer<Int32> {
+        let tables = tables.reserve(lanes * (experts + 1))
+        tables.update(repeating: 0, count: lanes * (experts + 1))
+        return tables
+    }
+
+    /// Groups ids that have been counted into `countTables`, lane l those of its `laneRange` with this grain.
+    func alignCounted(
+        _ rule: BlockRule, ids: UnsafeBufferPointer<Int32>, laneCount: Int, grain: Int, lanes: (any Lanes)?,
+        row: UnsafeMutablePointer<Int32>?
+    ) throws(RoutingError) {
+        try begin(rule, pairs: ids.count)
+        let stride = rule.experts + 1
+        let cursors = Cursors(
+            tables: tables.reserve(laneCount * stride), stride: stride, lanes: laneCount, pairs: ids.count,
+            grain: grain)
+        try finish(rule, ids: ids, cursors: cursors, lanes: lanes, row: row, output: nil)
+    }
+
+    private func begin(_ rule: BlockRule, pairs: Int) throws(RoutingError) {
+        pairCount = pairs
+        blockSize = rule.blockSize
         paddedCount = 0
-        capacity = ids.count + expertCount * (blockSize - 1)
-        precondition(capacity <= Int(Int32.max), "\(ids.count) pairs of \(expertCount) experts exceed 32-bit indices")
+        capacity = 0
+        blockCapacity = 0
         lastCounts = UnsafeBufferPointer(start: nil, count: 0)
-
-        // Bucket 0 takes the dropped ids, bucket E + 1 the wrong ones, so that counting has no branch.
-        let width = expertCount + 2
-        let table = tables.reserve(4 * width)
-        table.update(repeating: 0, count: 4 * width)
-        histogram(ids, table: table, expertCount: expertCount)
-        for bucket in 0..<width {
-            table[bucket] += table[width + bucket] + table[2 * width + bucket] + table[3 * width + bucket]
+        guard rule.capacity(pairs: pairs) <= Int(Int32.max) else {
+            throw .tooLarge(pairs: pairs, experts: rule.experts, blockSize: rule.blockSize)
         }
-        if table[expertCount + 1] > 0 { throw firstOffender(ids, expertCount) }
+    }
 
-        let counts = row ?? ownCounts.reserve(expertCount)
-        counts.update(from: table + 1, count: expertCount)
-        lastCounts = UnsafeBufferPointer(start: counts, count: expertCount)
-
-        let sorted = sorted.reserve(capacity)
-        let blocks = blocks.reserve((capacity + blockSize - 1) / blockSize)
-        // The second table becomes the running write position of each expert.
-        let cursors = table + width
-        var start = 0
-        var block = 0
-        for expert in 0..<expertCount {
-            cursors[expert] = Int32(truncatingIfNeeded: start)
-            let count = Int(counts[expert])
-            let blocksUsed = (count + blockSize - 1) / blockSize
-            for _ in 0..<blocksUsed {
-                blocks[block] = Int32(truncatingIfNeeded: expert)
-                block += 1
-            }
-            let end = start + blocksUsed * blockSize
-            for pad in (start + count)..<end { sorted[pad] = Int32(truncatingIfNeeded: ids.count) }
-            start = end
+    /// Lays out the counted pairs and places them.
+    private func finish(
+        _ rule: BlockRule, ids: UnsafeBufferPointer<Int32>, cursors: Cursors, lanes: (any Lanes)?,
+        row: UnsafeMutablePointer<Int32>?, output: Output?
+    ) throws(RoutingError) {
+        if let output {
+            let room = min(output.sortedPairs.count, output.blockExperts.count * blockSize)
+            let needed = cursors.rowsNeeded(rule)
+            guard needed <= room else { throw .outputTooSmall(rows: room, needed: needed) }
+            capacity = output.sortedPairs.count
+            blockCapacity = output.blockExperts.count
+            sorted = output.sortedPairs.baseAddress
+            blocks = output.blockExperts.baseAddress
+        } else {
+            capacity = rule.capacity(pairs: ids.count)
+            blockCapacity = (capacity + blockSize - 1) / blockSize
+            sorted = ownSorted.reserve(capacity)
+            blocks = ownBlocks.reserve(blockCapacity)
         }
-        place(ids, into: sorted, cursors: cursors, hasDropped: table[0] > 0)
-        paddedCount = start
+        let counts = row ?? ownCounts.reserve(rule.experts)
+        cursors.sumCounts(into: counts, experts: rule.experts)
+        lastCounts = UnsafeBufferPointer(start: counts, count: rule.experts)
+        guard let sorted, let blocks else { return }  // lent, and empty
+
+        var layout = BlockLayout(
+            sorted: sorted, blocks: blocks, cursors: cursors, blockSize: blockSize,
+            pad: Int32(truncatingIfNeeded: ids.count))
+        layout.lay(rule)
+        func place(_ lane: Int) {
+            CountingSort.place(ids, cursors.range(lane), cursors: cursors.table(lane), into: sorted)
+        }
+        if let lanes, ids.count >= Self.threadedFrom {
+            lanes.forEachLane(place)
+        } else {
+            for lane in 0..<cursors.lanes { place(lane) }
+        }
+        paddedCount = layout.rows
     }
 
     /// Fills what lies beyond the rows in use, for consumers that are launched over the whole capacity.
     ///
     /// - Returns: sorted pairs up to `capacity`, n beyond `paddedCount`; block experts up to the capacity in blocks, -1
     ///   beyond the blocks in use.
+    @discardableResult
     public func fillTail() -> (sortedPairs: UnsafeBufferPointer<Int32>, blockExperts: UnsafeBufferPointer<Int32>) {
-        let blockCapacity = (capacity + blockSize - 1) / blockSize
-        let sorted = sorted.reserve(capacity)
-        let blocks = blocks.reserve(blockCapacity)
-        for pad in paddedCount..<capacity { sorted[pad] = Int32(truncatingIfNeeded: pairCount) }
-        for block in (paddedCount / blockSize)..<blockCapacity { blocks[block] = -1 }
+        if let sorted, let blocks {
+            let used = paddedCount / blockSize
+            (sorted + paddedCount).update(
+                repeating: Int32(truncatingIfNeeded: pairCount), count: max(0, capacity - paddedCount))
+            (blocks + used).update(repeating: -1, count: max(0, blockCapacity - used))
+        }
         return (
             UnsafeBufferPointer(start: sorted, count: capacity),
             UnsafeBufferPointer(start: blocks, count: blockCapacity)
         )
     }
 
-    /// Counts `ids` into four tables of E + 2 buckets: dropped, experts, wrong.
-    private func histogram(_ ids: UnsafeBufferPointer<Int32>, table: UnsafeMutablePointer<Int32>, expertCount: Int) {
-        guard let base = ids.baseAddress else { return }
-        let width = expertCount + 2
-        let wrong = UInt32(truncatingIfNeeded: expertCount + 1)
-        @inline(__always) func bucket(_ id: Int32) -> Int { Int(min(UInt32(bitPattern: id &+ 1), wrong)) }
-        let second = table + width
-        let third = second + width
-        let fourth = third + width
-        var index = 0
-        while index &+ 4 <= ids.count {
-            table[bucket(base[index])] &+= 1
-            second[bucket(base[index &+ 1])] &+= 1
-            third[bucket(base[index &+ 2])] &+= 1
-            fourth[bucket(base[index &+ 3])] &+= 1
-            index &+= 4
-        }
-        while index < ids.count {
-            table[bucket(base[index])] &+= 1
-            index &+= 1
-        }
+    private func firstOffender(_ ids: UnsafeBufferPointer<Int32>, _ experts: Int) -> RoutingError {
+        let position = ids.firstIndex { $0 < -1 || Int($0) >= experts } ?? 0
+        return .expertOutOfRange(position: position, id: ids[position], experts: experts)
     }
-
-    /// Writes every pair index to its expert's next free row. All ids are known to be -1 or in range.
-    private func place(
-        _ ids: UnsafeBufferPointer<Int32>, into sorted: UnsafeMutablePointer<Int32>,
-        cursors: UnsafeMutablePointer<Int32>, hasDropped: Bool
-    ) {
-        guard let base = ids.baseAddress else { return }
-        for pair in 0..<ids.count {
-            let expert = Int(base[pair])
-            if hasDropped && expert < 0 { continue }
-            let position = cursors[expert]
-            cursors[expert] = position &+ 1
-            sorted[Int(position)] = Int32(truncatingIfNeeded: pair)
-        }
-    }
-
-    private func firstOffender(_ ids: UnsafeBufferPointer<Int32>, _ expertCount: Int) -> RoutingError {
-        let position = ids.firstIndex { $0 < -1 || Int($0) >= expertCount } ?? 0
-        return .expertOutOfRange(position: position, id: ids[position], expertCount: expertCount)
-    }
-}
-
-/// Uninitialised memory that grows by at least half and is never copied: contents do not survive growth.
-private struct GrowingBuffer<Element: BitwiseCopyable> {
-    private(set) var base: UnsafeMutablePointer<Element>?
-    private var capacity = 0
-
-    /// Room for `count` elements, at least one.
-    mutating func reserve(_ count: Int) -> UnsafeMutablePointer<Element> {
-        if let base, count <= capacity { return base }
-        base?.deallocate()
-        capacity = max(count, capacity + capacity / 2, 16)
-        let grown = UnsafeMutablePointer<Element>.allocate(capacity: capacity)
-        base = grown
-        return grown
-    }
-
-    func free() { base?.deallocate() }
 }

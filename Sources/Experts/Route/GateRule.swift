@@ -29,21 +29,43 @@ public struct GateRule: Sendable, Equatable {
         }
     }
 
+    /// Shared experts that ride along as one more column, so that one grouped GEMM computes them too.
+    ///
+    /// Their ids follow the routed experts' (the physical slots, behind a dispatch). Copies take the tokens in turn.
+    public struct SharedExperts: Sendable, Equatable {
+        /// How many equal copies there are.
+        public var copies: Int
+        /// The weight of the column: 1, or 1 / `routed_scaling_factor` when the caller scales the sum afterwards.
+        public var weight: Float
+
+        /// `copies` equal shared experts, of which each token uses one with `weight`.
+        public init(copies: Int = 1, weight: Float = 1) {
+            precondition(copies > 0, "\(copies) copies of the shared expert")
+            self.copies = copies
+            self.weight = weight
+        }
+    }
+
     /// What a score is.
     public var scoring: Scoring
     /// Whether the K weights are divided by their sum.
     public var renormalize: Bool
     /// The groups chosen first; nil when every expert competes.
     public var groups: Groups?
-    /// A factor on every weight, after renormalisation; 1 when the caller scales the experts' output instead.
+    /// A factor on every routed weight, after renormalisation; 1 when the caller scales the experts' output instead.
     public var scale: Float
+    /// The column of fused shared experts; nil without.
+    public var shared: SharedExperts?
 
     /// A rule from its parts.
-    public init(scoring: Scoring, renormalize: Bool, groups: Groups? = nil, scale: Float = 1) {
+    public init(
+        scoring: Scoring, renormalize: Bool, groups: Groups? = nil, scale: Float = 1, shared: SharedExperts? = nil
+    ) {
         self.scoring = scoring
         self.renormalize = renormalize
         self.groups = groups
         self.scale = scale
+        self.shared = shared
     }
 
     /// Softmax over all experts, then the K best (Qwen2-MoE without, Qwen3-MoE and Mixtral with renormalisation).
@@ -52,6 +74,9 @@ public struct GateRule: Sendable, Equatable {
     public static func softmax(renormalize: Bool) -> GateRule {
         GateRule(scoring: .softmax, renormalize: renormalize)
     }
+
+    /// Columns of ids and weights: K routed experts, then the shared one if there is one.
+    public func columns(topK: Int) -> Int { shared == nil ? topK : topK + 1 }
 
     /// The scratch that one call of `selectExperts` needs.
     ///

@@ -2,23 +2,15 @@
 //
 // Goals in order: a defined answer for every input, the same bits for a row alone or in a batch, speed.
 // Owner: the caller's thread. No state and no allocation; a range of rows may go to each of several threads.
-// Method: one scan per row keeps the K best in the output row itself, in order (expected K · ln(E / K) insertions).
-//         Softmax and the logistic function rise with the logit, so the scan compares logits, and exponentials are
-//         taken only where a weight needs them: K per row when renormalising, else E.
+// Method: one scan per row keeps the K best in the output row itself. Softmax and the logistic function rise with the
+//         logit, so the scan compares logits, and exponentials are taken only where a weight needs them: K per row when
+//         renormalising, else E.
 // Source: group selection after DeepSeek-V2 (arXiv:2405.04434) and DeepSeek-V3 (arXiv:2412.19437).
-
-#if canImport(Glibc)
-    internal import Glibc
-#elseif canImport(Musl)
-    internal import Musl
-#else
-    internal import Darwin
-#endif
 
 /// Chooses K of E experts for every token.
 ///
 /// Columns come in descending score (descending weight, unless a bias decides), ties go to the lower id, and a row's
-/// answer does not depend on the other rows.
+/// choice does not depend on the other rows. With fused shared experts one more column follows.
 ///
 /// A NaN logit counts as -infinity: never preferred, weight 0. Experts at +infinity share the row equally. In a
 /// softmax row without any logit above -infinity all experts are equal: ids 0 ..< K, weights 1/E or 1/K. Where the
@@ -26,27 +18,36 @@
 ///
 /// - Parameters:
 ///   - rule: the model's gating.
-///   - topK: K, `1...E`.
+///   - topK: K, `1...E`; a shared column does not count.
 ///   - logits: `[N, E]`, row-major.
 ///   - experts: E.
 ///   - bias: `[E]`, added to the score for choosing but never part of a weight; nil without.
 ///   - realTokens: rows from here on are padding: ids -1, weights 0. Nil when all N rows are real.
-///   - weights: `[N, K]`, written.
-///   - ids: `[N, K]`, written.
+///   - dispatch: which replica of a chosen expert serves a token; ids are then physical. Nil for logical ids.
+///   - firstToken: the number of the first row, for dispatch, when a call computes only part of a pass.
+///   - weights: `[N, columns]`, written.
+///   - ids: `[N, columns]`, written.
+///   - counts: `[1 + physical + shared]`, added to: chosen pairs by id, those with id -1 first. Nil when nobody counts.
 ///   - scratch: at least `rule.scratchCount(experts:biased:)` floats; contents do not matter.
 /// - Complexity: O(N · E) comparisons for random logits.
 public func selectExperts(
     _ rule: GateRule, topK: Int, logits: UnsafeBufferPointer<Float>, experts: Int,
-    bias: UnsafeBufferPointer<Float>? = nil, realTokens: Int? = nil,
+    bias: UnsafeBufferPointer<Float>? = nil, realTokens: Int? = nil, dispatch: DispatchRow? = nil, firstToken: Int = 0,
     weights: UnsafeMutableBufferPointer<Float>, ids: UnsafeMutableBufferPointer<Int32>,
+    counts: UnsafeMutableBufferPointer<Int32>? = nil,
     scratch: UnsafeMutableBufferPointer<Float> = UnsafeMutableBufferPointer(start: nil, count: 0)
 ) {
     precondition(experts > 0 && (1...experts).contains(topK), "top \(topK) of \(experts) experts")
     let tokens = logits.count / experts
+    let columns = rule.columns(topK: topK)
     precondition(logits.count == tokens * experts, "\(logits.count) logits are not rows of \(experts)")
-    precondition(ids.count == tokens * topK, "\(ids.count) ids for \(tokens) tokens × \(topK)")
-    precondition(weights.count == tokens * topK, "\(weights.count) weights for \(tokens) tokens × \(topK)")
+    precondition(ids.count == tokens * columns, "\(ids.count) ids for \(tokens) tokens × \(columns)")
+    precondition(weights.count == tokens * columns, "\(weights.count) weights for \(tokens) tokens × \(columns)")
     precondition(bias.map { $0.count == experts } ?? true, "\(bias?.count ?? 0) biases for \(experts) experts")
+    precondition(dispatch.map { $0.experts == experts } ?? true, "a dispatch of other experts than \(experts)")
+    let targets = (dispatch?.slots ?? experts) + (rule.shared?.copies ?? 0)
+    precondition(
+        counts.map { $0.count == targets + 1 } ?? true, "\(counts?.count ?? 0) counts for \(targets) ids and -1")
     let groupCount = rule.groups?.count ?? 1
     precondition(experts % groupCount == 0, "\(experts) experts do not divide into \(groupCount) groups")
     let needed = rule.scratchCount(experts: experts, biased: bias != nil)
@@ -57,11 +58,21 @@ public func selectExperts(
 
     let gate = RowGate(rule: rule, topK: topK, experts: experts, bias: bias?.baseAddress, scratch: scratch.baseAddress)
     for token in 0..<real {
-        gate.select(logits + token * experts, weights: weights + token * topK, ids: ids + token * topK)
+        let row = ids + token * columns
+        gate.select(logits + token * experts, weights: weights + token * columns, ids: row)
+        if let dispatch { dispatch.replace(row, count: topK, token: firstToken &+ token) }
+        if let shared = rule.shared {
+            let copy = (firstToken &+ token) % shared.copies
+            row[topK] = Int32(truncatingIfNeeded: targets - shared.copies + copy)
+            weights[token * columns + topK] = shared.weight
+        }
     }
-    for padding in (real * topK)..<(tokens * topK) {
-        weights[padding] = 0
-        ids[padding] = -1
+    let padding = real * columns..<tokens * columns
+    (weights + padding.lowerBound).update(repeating: 0, count: padding.count)
+    (ids + padding.lowerBound).update(repeating: -1, count: padding.count)
+    if let counts = counts?.baseAddress {
+        for pair in 0..<padding.lowerBound { counts[Int(ids[pair]) &+ 1] &+= 1 }
+        counts[0] &+= Int32(truncatingIfNeeded: padding.count)
     }
 }
 
@@ -75,14 +86,15 @@ private struct RowGate {
     let scratch: UnsafeMutablePointer<Float>?
 
     /// Chooses from one row: `logits` [E] to `weights` [K] and `ids` [K].
+    @inline(__always)
     func select(
         _ logits: UnsafePointer<Float>, weights: UnsafeMutablePointer<Float>, ids: UnsafeMutablePointer<Int32>
     ) {
-        let row = ScoredRow(
+        let score = RowScores(
             logits, experts: experts, scoring: rule.scoring, wantsTotal: !rule.renormalize || bias != nil)
         var keys = logits
         if let bias, let scratch {
-            for expert in 0..<experts { scratch[expert] = row.score(expert) + bias[expert] }
+            addBias(bias, to: score, of: logits, into: scratch)
             keys = UnsafePointer(scratch)
         }
         // `weights` holds the keys of the best so far until the weights themselves are known.
@@ -94,20 +106,50 @@ private struct RowGate {
             for group in 0..<groups.count where marks[group] > 0 {
                 best.offer(keys, group * size..<(group + 1) * size)
             }
-            chosen = best.count
+            chosen = bias == nil ? best.count : topK
             for group in 0..<groups.count where marks[group] == 0 && best.count < topK {
                 best.fill(group * size..<(group + 1) * size)
             }
         } else {
             best.offer(keys, 0..<experts)
         }
-        if bias != nil { chosen = topK }
+        weigh(score, logits: logits, chosen: chosen, weights: weights, ids: ids)
+    }
 
+    /// Choice scores: each expert's score plus its bias.
+    private func addBias(
+        _ bias: UnsafePointer<Float>, to score: RowScores, of logits: UnsafePointer<Float>,
+        into keys: UnsafeMutablePointer<Float>
+    ) {
+        var expert = 0
+        while expert < experts {
+            let scores = score(RowScores.load(logits, expert, experts))
+            for lane in 0..<min(16, experts &- expert) {
+                keys[expert &+ lane] = scores[lane] + bias[expert &+ lane]
+            }
+            expert &+= 16
+        }
+    }
+
+    /// The weights of the ids, of which the first `chosen` count, the others get 0.
+    @inline(__always)
+    private func weigh(
+        _ score: RowScores, logits: UnsafePointer<Float>, chosen: Int, weights: UnsafeMutablePointer<Float>,
+        ids: UnsafePointer<Int32>
+    ) {
         var sum: Float = 0
-        for slot in 0..<topK {
-            let weight = slot < chosen ? row.score(Int(ids[slot])) : 0
-            weights[slot] = weight
-            sum += weight
+        var first = 0
+        while first < topK {
+            let count = min(16, topK &- first)
+            var selected = Lanes16(repeating: -.infinity)
+            for lane in 0..<count { selected[lane] = logits[Int(ids[first &+ lane])] }
+            let scores = score(selected)
+            for lane in 0..<count {
+                let weight = first &+ lane < chosen ? scores[lane] : 0
+                weights[first &+ lane] = weight
+                sum += weight
+            }
+            first &+= 16
         }
         // The tiny term only matters when every score has underflowed: weights 0 instead of NaN.
         let divisor = rule.renormalize ? sum + 1e-20 : 1
@@ -144,95 +186,5 @@ private struct RowGate {
             marks[winner] = 1
         }
         return marks
-    }
-}
-
-/// The scores of one row, each computed when asked for.
-private struct ScoredRow {
-    private let logits: UnsafePointer<Float>
-    private let scoring: GateRule.Scoring
-    private var maximum = -Float.infinity
-    private var total: Float = 1
-
-    /// The scores of `logits` [E]; without `wantsTotal`, softmax scores lack the division by their sum over the row.
-    init(_ logits: UnsafePointer<Float>, experts: Int, scoring: GateRule.Scoring, wantsTotal: Bool) {
-        self.logits = logits
-        self.scoring = scoring
-        guard scoring == .softmax else { return }
-        for expert in 0..<experts where logits[expert] > maximum { maximum = logits[expert] }
-        guard wantsTotal else { return }
-        var sum: Float = 0
-        for expert in 0..<experts { sum += exponential(logits[expert]) }
-        total = sum
-    }
-
-    @inline(__always)
-    func score(_ expert: Int) -> Float {
-        switch scoring {
-        case .softmax: exponential(logits[expert]) / total
-        case .sigmoid: logits[expert].isNaN ? 0 : 1 / (1 + expf(-logits[expert]))
-        }
-    }
-
-    /// exp(logit - maximum), with infinities at their limits and NaN as -infinity.
-    @inline(__always)
-    private func exponential(_ logit: Float) -> Float {
-        if logit == maximum { return 1 }
-        return logit.isNaN ? (maximum == -.infinity ? 1 : 0) : expf(logit - maximum)
-    }
-}
-
-/// The K best keys offered so far, in descending order, kept in the caller's memory.
-private struct BestK {
-    let keys: UnsafeMutablePointer<Float>  // [K]
-    let ids: UnsafeMutablePointer<Int32>  // [K]
-    let capacity: Int
-    private(set) var count = 0
-
-    init(keys: UnsafeMutablePointer<Float>, ids: UnsafeMutablePointer<Int32>, capacity: Int) {
-        self.keys = keys
-        self.ids = ids
-        self.capacity = capacity
-    }
-
-    /// Offers the experts of `range`, ascending; an equal key never displaces an earlier one.
-    @inline(__always)
-    mutating func offer(_ candidates: UnsafePointer<Float>, _ range: Range<Int>) {
-        var expert = range.lowerBound
-        while expert < range.upperBound && count < capacity {
-            let key = candidates[expert]
-            insert(key.isNaN ? -.infinity : key, expert, at: count)
-            count += 1
-            expert += 1
-        }
-        guard expert < range.upperBound else { return }
-        var threshold = keys[capacity - 1]
-        while expert < range.upperBound {
-            if candidates[expert] > threshold {
-                insert(candidates[expert], expert, at: capacity - 1)
-                threshold = keys[capacity - 1]
-            }
-            expert += 1
-        }
-    }
-
-    /// Takes the experts of `range`, ascending and regardless of their keys, while there is room.
-    mutating func fill(_ range: Range<Int>) {
-        for expert in range.prefix(capacity - count) {
-            ids[count] = Int32(truncatingIfNeeded: expert)
-            count += 1
-        }
-    }
-
-    @inline(__always)
-    private func insert(_ key: Float, _ expert: Int, at last: Int) {
-        var slot = last
-        while slot > 0 && key > keys[slot - 1] {
-            keys[slot] = keys[slot - 1]
-            ids[slot] = ids[slot - 1]
-            slot -= 1
-        }
-        keys[slot] = key
-        ids[slot] = Int32(truncatingIfNeeded: expert)
     }
 }

@@ -1,13 +1,11 @@
 // SparseMLP: a router, its experts, and the shared expert with its sigmoid gate (Qwen2-MoE).
 
 internal import Compute
-internal import Experts
 
 /// One layer's mixture of experts.
 struct SparseMLP: Sendable {
     private let layer: Int
     private let topK: Int
-    private let gate: GateRule
     private let router: Linear
     private let gateUp: Matrix  // [E] x [2 expertSize, hidden]
     private let down: Matrix  // [E] x [hidden, expertSize]
@@ -15,12 +13,11 @@ struct SparseMLP: Sendable {
     private let sharedGate: Linear?
 
     /// Loads the MLP of layer `layer`.
-    init(_ model: ModelConfiguration, layer: Int, gate: GateRule, from weights: WeightLoader) throws(ModelFileError) {
+    init(_ model: ModelConfiguration, layer: Int, from weights: WeightLoader) throws(ModelFileError) {
         let prefix = "model.layers.\(layer).mlp"
         let (hidden, inner) = (model.hiddenSize, model.expertSize)
         let experts = (0..<model.experts).map { "\(prefix).experts.\($0)" }
         self.layer = layer
-        self.gate = gate
         topK = model.topK
         router = try Linear([("\(prefix).gate", model.experts)], inputs: hidden, from: weights)
         gateUp = try weights.gatedExperts(
@@ -39,7 +36,7 @@ struct SparseMLP: Sendable {
         let (backend, work, count) = (pass.backend, pass.workspace, pass.tokens.count)
         router(work.normed, count: count, out: work.routerLogits, on: backend)
         backend.route(
-            work.routerLogits, count: count, gate: gate, layer: layer, counts: pass.counts, into: work.routing)
+            work.routerLogits, count: count, layer: layer, counts: pass.counts, into: work.routing)
         backend.experts(
             work.normed, routing: work.routing, gateUp: gateUp, down: down, activations: work.activations,
             out: work.routed)

@@ -1,0 +1,119 @@
+// Router: one pass's routing in one layer, from logits to blocks: gate, dispatch, count, align.
+//
+// Goals in order: one workspace that every layer reuses, counts as a by-product of choosing, the same bytes on any number
+// of lanes.
+// Owner: the pass that runs. Not thread-safe; it may borrow threads for a call.
+// Method: each lane gates a range of rows and counts what it chose; the counts become rows; each lane places its pairs.
+//         So the ids are read once after they are written.
+
+/// Where the tokens of a pass go in one layer. Reusable; memory is allocated once, for the largest pass.
+public final class Router {
+    /// The gate's rule.
+    public let gate: GateRule
+    /// K: routed experts per token, without a shared column.
+    public let topK: Int
+    /// E: logits in a row.
+    public let experts: Int
+    /// How pairs become blocks; its experts are the physical ones and the shared copies.
+    public let blocks: BlockRule
+    /// N: tokens routed last.
+    public private(set) var tokens = 0
+    /// The blocks of the last pass.
+    public let alignment = BlockAlignment()
+
+    private let capacity: Int
+    private let weightStorage: UnsafeMutablePointer<Float>
+    private let idStorage: UnsafeMutablePointer<Int32>
+    private var scratch = GrowingBuffer<Float>()
+    /// Lanes that counted the last pass.
+    private var lanesUsed = 1
+
+    /// From this many logits on, lanes that are lent are used: below, waking a thread costs more than it saves.
+    public static let threadedFrom = 1 << 15
+
+    /// Room for passes of up to `tokens` tokens.
+    ///
+    /// - Parameters:
+    ///   - gate: the gate's rule.
+    ///   - topK: K.
+    ///   - experts: E.
+    ///   - blocks: how pairs become blocks.
+    ///   - tokens: the largest N.
+    public init(gate: GateRule, topK: Int, experts: Int, blocks: BlockRule, tokens: Int) {
+        self.gate = gate
+        self.topK = topK
+        self.experts = experts
+        self.blocks = blocks
+        capacity = tokens
+        let pairs = max(1, tokens * gate.columns(topK: topK))
+        weightStorage = .allocate(capacity: pairs)
+        idStorage = .allocate(capacity: pairs)
+    }
+
+    deinit {
+        weightStorage.deallocate()
+        idStorage.deallocate()
+        scratch.free()
+    }
+
+    /// Routing weight of each pair, `[N, columns]`.
+    public var weights: UnsafeBufferPointer<Float> { UnsafeBufferPointer(start: weightStorage, count: pairs) }
+
+    /// Expert of each pair, -1 in padding rows, `[N, columns]`.
+    public var ids: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(start: idStorage, count: pairs) }
+
+    private var pairs: Int { tokens * gate.columns(topK: topK) }
+
+    /// Routes a pass: gate, dispatch, count, align.
+    ///
+    /// - Parameters:
+    ///   - logits: `[N, E]`.
+    ///   - bias: correction bias, `[E]`; nil without.
+    ///   - realTokens: rows from here on are padding; nil when all are real.
+    ///   - dispatch: from logical to physical experts; nil when each expert is its own slot.
+    ///   - row: `[blocks.experts]`, overwritten with the pairs per physical expert.
+    ///   - lanes: threads for large passes; the result does not depend on them.
+    /// - Throws: `RoutingError` if the blocks exceed 32-bit indices.
+    public func route(
+        _ logits: UnsafeBufferPointer<Float>, bias: UnsafeBufferPointer<Float>? = nil, realTokens: Int? = nil,
+        dispatch: DispatchRow? = nil, countsInto row: UnsafeMutablePointer<Int32>? = nil, lanes: (any Lanes)? = nil
+    ) throws(RoutingError) {
+        choose(logits, bias: bias, realTokens: realTokens, dispatch: dispatch, lanes: lanes)
+        try alignment.alignCounted(
+            blocks, ids: ids, laneCount: lanesUsed, grain: gate.columns(topK: topK), lanes: lanes, row: row)
+    }
+
+    /// The first half of `route`: ids and weights, no blocks.
+    public func choose(
+        _ logits: UnsafeBufferPointer<Float>, bias: UnsafeBufferPointer<Float>? = nil, realTokens: Int? = nil,
+        dispatch: DispatchRow? = nil, lanes: (any Lanes)? = nil
+    ) {
+        tokens = logits.count / experts
+        precondition(tokens <= capacity, "\(tokens) tokens in a routing workspace for \(capacity)")
+        let targets = (dispatch?.slots ?? experts) + (gate.shared?.copies ?? 0)
+        precondition(targets == blocks.experts, "blocks of \(blocks.experts) experts for \(targets) slots")
+        let columns = gate.columns(topK: topK)
+        let lanes = logits.count >= Self.threadedFrom ? lanes : nil
+        lanesUsed = lanes?.laneCount ?? 1
+        let width = targets + 1
+        let tables = alignment.countTables(lanes: lanesUsed, experts: targets)
+        let scratchCount = gate.scratchCount(experts: experts, biased: bias != nil)
+        let scratch = scratch.reserve(lanesUsed * scratchCount)
+        func choose(_ lane: Int) {
+            let range = laneRange(lane, of: tokens, lanes: lanesUsed)
+            let pairs = range.lowerBound * columns..<range.upperBound * columns
+            selectExperts(
+                gate, topK: topK,
+                logits: UnsafeBufferPointer(
+                    rebasing: logits[range.lowerBound * experts..<range.upperBound * experts]),
+                experts: experts, bias: bias,
+                realTokens: realTokens.map { min(max($0, range.lowerBound), range.upperBound) - range.lowerBound },
+                dispatch: dispatch, firstToken: range.lowerBound,
+                weights: UnsafeMutableBufferPointer(start: weightStorage + pairs.lowerBound, count: pairs.count),
+                ids: UnsafeMutableBufferPointer(start: idStorage + pairs.lowerBound, count: pairs.count),
+                counts: UnsafeMutableBufferPointer(start: tables + lane * width, count: width),
+                scratch: UnsafeMutableBufferPointer(start: scratch + lane * scratchCount, count: scratchCount))
+        }
+        if let lanes { lanes.forEachLane(choose) } else { choose(0) }
+    }
+}

@@ -1,0 +1,16 @@
+// Bench: `switchyard bench`: how fast the parts are on this machine, against a plain way and a physical limit.
+
+import ArgumentParser
+
+/// `switchyard bench`.
+struct Bench: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Measure the parts on this machine, beside a plain way and the physical limit.",
+        discussion: """
+            Examples:
+              switchyard bench align
+              switchyard bench align --tokens 16384 --top-k 8 --experts 256 --threads 2
+              switchyard bench topk --experts 128 --top-k 8 --rule renormalized --json
+            """,
+        subcommands: [BenchAlign.self, BenchTopK.self])
+}
