@@ -7,32 +7,7 @@
 // Source: DeepSeek EPLB (github.com/deepseek-ai/EPLB), hierarchical and global; described in "DeepSeek-V3 Technical
 //         Report" (arXiv:2412.19437), section 3.4.
 
-/// A placement as a planner made it, with the order in which it made the replicas.
-public struct PlacementPlan: Sendable, Equatable {
-    /// Which expert lies in which slot.
-    public let placement: Placement
-    /// The number of each slot's replica among those of its expert, from 0 in order of creation; `[L, P]`.
-    public let replicaRanks: [Int32]
-
-    /// The slots of each expert in order of creation, padded with -1 to `width`.
-    ///
-    /// - Parameter width: columns, at least the largest replica count; P in files.
-    /// - Returns: `[L, E, width]`, row-major.
-    public func logicalToAllPhysical(width: Int) -> [Int32] {
-        let experts = placement.logicalExperts
-        let slots = placement.physicalExperts
-        var map = [Int32](repeating: -1, count: placement.layers * experts * width)
-        for layer in 0..<placement.layers {
-            for slot in 0..<slots {
-                let rank = Int(replicaRanks[layer * slots + slot])
-                precondition(rank < width, "replica \(rank) in \(width) columns")
-                let expert = placement.logical(layer: layer, slot: slot)
-                map[(layer * experts + expert) * width + rank] = Int32(slot)
-            }
-        }
-        return map
-    }
-
+extension PlacementPlan {
     /// The plan of DeepSeek's EPLB, slot for slot.
     ///
     /// Hierarchical where groups divide among nodes, else global, as the reference does.
@@ -69,19 +44,6 @@ public struct PlacementPlan: Sendable, Equatable {
         }
         return PlacementPlan(
             placement: Placement(planned: map, load: load, shape: shape, epoch: epoch), replicaRanks: ranks)
-    }
-}
-
-extension Placement {
-    /// A placement from a planner's map, which holds every expert by construction.
-    init(planned map: [Int32], load: LoadMatrix, shape: PlanShape, epoch: Int) {
-        do {
-            try self.init(
-                physicalToLogical: map, layers: load.layers, logicalExperts: load.experts, ranks: shape.ranks,
-                epoch: epoch)
-        } catch {
-            preconditionFailure("a plan is not a placement: \(error)")
-        }
     }
 }
 
