@@ -78,26 +78,32 @@ public struct Placement: Sendable, Equatable {
 
         var starts = [Int32](repeating: 0, count: layers * logicalExperts + 1)
         for layer in 0..<layers {
+            let row = layer * physicalExperts
+            let keys = layer * logicalExperts
             for slot in 0..<physicalExperts {
-                let expert = Int(physicalToLogical[layer * physicalExperts + slot])
+                let expert = Int(physicalToLogical[row + slot])
                 guard (0..<logicalExperts).contains(expert) else {
                     throw .expertOutOfRange(layer: layer, slot: slot, expert: expert, logicalExperts: logicalExperts)
                 }
-                starts[layer * logicalExperts + expert + 1] += 1
+                starts[keys + expert + 1] += 1
             }
-            for expert in 0..<logicalExperts where starts[layer * logicalExperts + expert + 1] == 0 {
-                throw .expertMissing(layer: layer, expert: expert)
+            for expert in 0..<logicalExperts {
+                guard starts[keys + expert + 1] > 0 else { throw .expertMissing(layer: layer, expert: expert) }
+                starts[keys + expert + 1] += starts[keys + expert]
             }
         }
-        for index in 1..<starts.count { starts[index] += starts[index - 1] }
         var next = starts
-        var replicas = [Int32](repeating: 0, count: slots)
-        for layer in 0..<layers {
-            for slot in 0..<physicalExperts {
-                let key = layer * logicalExperts + Int(physicalToLogical[layer * physicalExperts + slot])
-                replicas[Int(next[key])] = Int32(slot)
-                next[key] += 1
+        let replicas = [Int32](unsafeUninitializedCapacity: slots) { replicas, count in
+            for layer in 0..<layers {
+                let row = layer * physicalExperts
+                let keys = layer * logicalExperts
+                for slot in 0..<physicalExperts {
+                    let key = keys + Int(physicalToLogical[row + slot])
+                    replicas[Int(next[key])] = Int32(truncatingIfNeeded: slot)
+                    next[key] &+= 1
+                }
             }
+            count = slots
         }
         self.layers = layers
         self.logicalExperts = logicalExperts

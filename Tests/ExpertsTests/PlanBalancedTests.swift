@@ -1,0 +1,148 @@
+// The balanced plan: quality against targets and the reference, and what must hold for every plan.
+
+import Experts
+import Support
+import Testing
+
+/// A generated load with the shape to plan it for.
+struct PlanLoad: Decodable, CustomTestStringConvertible {
+    struct File: Decodable { var cases: [PlanLoad] }
+
+    var name: String
+    var family: String
+    var slots: Int
+    var ranks: Int
+    var rows: [[Int]]
+
+    enum CodingKeys: String, CodingKey {
+        case name, family
+        case slots = "num_physical"
+        case ranks = "num_gpus"
+        case rows = "logical_count"
+    }
+
+    var testDescription: String { name }
+    var shape: PlanShape { PlanShape(slots: slots, ranks: ranks) }
+
+    static let all = (try? Golden.decode(File.self, "eplb/loads.json"))?.cases ?? []
+
+    /// What every layer must reach: .999, less where exact ties, few slots or a bound below 1 forbid it.
+    var target: Double {
+        switch (name, family) {
+        case ("qwen15_moe_g8_hot", _): 0.92
+        case ("qwen15_moe_g8_sparse", _): 0.93
+        case ("dsv3_g64_sparse", _): 0.98
+        case (_, "ties"): 0.966
+        case (_, "hot"), (_, "sparse"): 0.998
+        default: 0.999
+        }
+    }
+}
+
+@Suite struct PlanBalancedTests {
+    @Test("every layer reaches its target and the reference", arguments: PlanLoad.all)
+    func quality(_ test: PlanLoad) throws {
+        let load = try LoadMatrix(rows: test.rows)
+        let plan = try PlacementPlan.balanced(load: load, shape: test.shape)
+        let reference = try PlacementPlan.compatible(load: load, shape: test.shape)
+        for layer in 0..<load.layers {
+            let found = load.balancedness(layer: layer, in: plan.placement)
+            #expect(found >= test.target, "layer \(layer)")
+            #expect(found >= load.balancedness(layer: layer, in: reference.placement) - 1e-6, "layer \(layer)")
+        }
+        #expect(plan.placement.physicalExperts == test.slots && plan.placement.ranks == test.ranks)
+    }
+
+    @Test("loads were found")
+    func loadsExist() { #expect(PlanLoad.all.count == 45) }
+
+    /// Uneven loads without equal values.
+    static func randomRows(layers: Int, experts: Int, seed: UInt64) -> [[Int]] {
+        var random = SeededGenerator(seed: seed)
+        return (0..<layers).map { _ in
+            (0..<experts).map { _ in
+                let factor = Double.random(in: 0..<1, using: &random)
+                return Int(factor * factor * factor * 1e6)
+            }
+        }
+    }
+
+    enum Planner: CaseIterable, Sendable {
+        case compatible, balanced, spilling
+
+        func plan(_ load: LoadMatrix, _ shape: PlanShape) throws(PlanError) -> PlacementPlan {
+            switch self {
+            case .compatible: try .compatible(load: load, shape: shape)
+            case .balanced: try .balanced(load: load, shape: shape)
+            case .spilling: try .balanced(load: load, shape: shape, spill: true)
+            }
+        }
+    }
+
+    static let shapes = [
+        PlanShape(slots: 40, ranks: 8), PlanShape(slots: 32, ranks: 8), PlanShape(slots: 40, ranks: 1),
+        PlanShape(slots: 64, ranks: 64), PlanShape(slots: 48, ranks: 8, nodes: 2, groups: 4),
+        PlanShape(slots: 48, ranks: 4, nodes: 4, groups: 8),
+    ]
+
+    @Test("the same load gives the same plan", arguments: Planner.allCases, shapes)
+    func deterministic(planner: Planner, shape: PlanShape) throws {
+        let load = try LoadMatrix(rows: Self.randomRows(layers: 3, experts: 32, seed: 1))
+        #expect(try planner.plan(load, shape) == planner.plan(load, shape))
+    }
+
+    @Test("a layer's plan does not depend on the other layers", arguments: Planner.allCases, shapes)
+    func layersAreIndependent(planner: Planner, shape: PlanShape) throws {
+        let rows = Self.randomRows(layers: 3, experts: 32, seed: 2)
+        let all = try planner.plan(LoadMatrix(rows: rows), shape).placement
+        let last = try planner.plan(LoadMatrix(rows: [rows[2]]), shape).placement
+        #expect(Array(all.physicalToLogical.suffix(shape.slots)) == last.physicalToLogical)
+    }
+
+    @Test("whole multiples of a load give the same plan", arguments: Planner.allCases, shapes)
+    func scaleInvariant(planner: Planner, shape: PlanShape) throws {
+        let rows = Self.randomRows(layers: 2, experts: 32, seed: 3)
+        let plan = try planner.plan(LoadMatrix(rows: rows), shape)
+        for factor in [2, 8, 16] {
+            let scaled = try LoadMatrix(rows: rows.map { $0.map { $0 * factor } })
+            #expect(try planner.plan(scaled, shape) == plan, "times \(factor)")
+        }
+    }
+
+    @Test("permuting experts permutes the plan", arguments: Planner.allCases, shapes)
+    func permutation(planner: Planner, shape: PlanShape) throws {
+        let rows = Self.randomRows(layers: 2, experts: 32, seed: 4)
+        let plan = try planner.plan(LoadMatrix(rows: rows), shape).placement
+        // Groups keep their members; inside a group expert e becomes expert size - 1 - e.
+        let size = 32 / shape.groups
+        let renamed = (0..<32).map { $0 / size * size + size - 1 - $0 % size }
+        let permuted = try LoadMatrix(rows: rows.map { row in (0..<32).map { row[renamed[$0]] } })
+        let other = try planner.plan(permuted, shape).placement
+        for layer in 0..<2 {
+            func contents(_ placement: Placement, naming: (Int) -> Int) -> [[Int]] {
+                let room = placement.slotsPerRank
+                return (0..<shape.ranks).map { rank in
+                    (0..<room).map { naming(placement.logical(layer: layer, slot: rank * room + $0)) }.sorted()
+                }
+            }
+            let found = contents(other) { renamed[$0] }
+            let expected = contents(plan) { $0 }
+            if shape.slots > shape.ranks {
+                #expect(found == expected)
+            } else {
+                // With one slot per rank EPLB numbers slots by expert.
+                #expect(Set(found) == Set(expected))
+            }
+        }
+    }
+
+    @Test("no load, one expert, and a slot per rank are planned", arguments: Planner.allCases)
+    func edges(planner: Planner) throws {
+        let idle = try LoadMatrix([Int](repeating: 0, count: 8), layers: 2, experts: 4)
+        #expect(idle.balancedness(in: try planner.plan(idle, PlanShape(slots: 6, ranks: 2)).placement) == 1)
+        let one = try LoadMatrix([5], layers: 1, experts: 1)
+        #expect(one.balancedness(in: try planner.plan(one, PlanShape(slots: 4, ranks: 4)).placement) == 1)
+        let huge = try LoadMatrix([3e38, 1, 3e38, 0] as [Float], layers: 1, experts: 4)
+        #expect(huge.balancedness(in: try planner.plan(huge, PlanShape(slots: 4, ranks: 2)).placement) > 0.99)
+    }
+}
