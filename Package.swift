@@ -43,7 +43,9 @@ let package = Package(
     ],
     targets: [
         // Leaves.
-        .target(name: "Experts", exclude: ["README.md"], swiftSettings: swiftSettings),
+        .target(name: "RouteKernels", exclude: ["README.md"], cSettings: cSettings),
+        .target(
+            name: "Experts", dependencies: ["RouteKernels"], exclude: ["README.md"], swiftSettings: swiftSettings),
         .target(name: "Text", exclude: ["README.md"], swiftSettings: swiftSettings),
         .target(name: "CPUKernels", exclude: ["README.md"], cSettings: cSettings),
         .target(name: "CUDAKernels", exclude: ["README.md"], cSettings: cSettings),
@@ -52,7 +54,13 @@ let package = Package(
         .target(
             name: "ExpertsABI", dependencies: ["Experts", "ExpertsHeader"], exclude: ["README.md"],
             swiftSettings: swiftSettings,
-            linkerSettings: [.unsafeFlags(["-static-stdlib"])]),
+            linkerSettings: [
+                .unsafeFlags(["-static-stdlib", "-use-ld=lld"]),
+                // What the static FoundationEssentials stands on; the compiler names these for executables only.
+                .linkedLibrary("_FoundationCShims", .when(platforms: [.linux])),
+                .linkedLibrary("_FoundationCollections", .when(platforms: [.linux])),
+                .linkedLibrary("swiftSynchronization", .when(platforms: [.linux])),
+            ]),
         // One-way upwards from here.
         .target(
             name: "Compute", dependencies: ["CPUKernels", "CUDAKernels", "Experts"], exclude: ["README.md"],
@@ -92,7 +100,8 @@ let package = Package(
             exclude: ["README.md"], swiftSettings: swiftSettings),
         // Tests.
         .target(name: "Support", path: "Tests/Support", swiftSettings: swiftSettings),
-        .testTarget(name: "ExpertsTests", dependencies: ["Experts", "Support"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "ExpertsTests", dependencies: ["Experts", "RouteKernels", "Support"], swiftSettings: swiftSettings),
         .testTarget(name: "TextTests", dependencies: ["Text", "Support"], swiftSettings: swiftSettings),
         .testTarget(
             name: "ComputeTests", dependencies: ["Compute", "CPUKernels", "CUDAKernels", "Experts", "Support"],

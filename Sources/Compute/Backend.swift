@@ -4,7 +4,7 @@
 // Shapes: N tokens of a pass, K experts per token, P physical experts. All arithmetic is float32 over widened weights.
 // Promise: row n of a result depends on row n of the inputs only, to the last bit; never on N or on the thread count.
 
-public import Experts
+internal import Experts
 
 /// Where a model computes.
 public protocol Backend: AnyObject, Sendable {

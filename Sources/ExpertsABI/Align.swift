@@ -1,4 +1,7 @@
 // Align: block alignment behind the C interface.
+//
+// The names are the header's.
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 internal import Experts
 public import ExpertsHeader
@@ -30,13 +33,13 @@ public func switchyard_workspace_destroy(_ workspace: switchyard_workspace?) {
 @c @implementation
 public func switchyard_align(
     _ workspace: switchyard_workspace?, _ request: UnsafePointer<switchyard_align_request>?,
-    _ padded_count: UnsafeMutablePointer<Int32>?, _ message: UnsafeMutablePointer<CChar>?, _ message_size: Int
+    _ paddedCount: UnsafeMutablePointer<Int32>?, _ message: UnsafeMutablePointer<CChar>?, _ messageSize: Int
 ) -> Int32 {
-    answering(message, message_size) {
+    answering(message, messageSize) {
         let handle = try require(workspace, "workspace")
         let workspace = Unmanaged<Workspace>.fromOpaque(handle).takeUnretainedValue()
         let request = try require(request, "request").pointee
-        let padded = try require(padded_count, "padded_count")
+        let padded = try require(paddedCount, "padded_count")
         let experts = Int(request.experts)
         try require(
             request.count >= 0 && request.sorted_capacity >= 0 && request.block_capacity >= 0, "a negative count")
@@ -52,13 +55,13 @@ public func switchyard_align(
                 start: request.sorted_pairs, count: request.sorted_pairs == nil ? 0 : Int(request.sorted_capacity)),
             blockExperts: UnsafeMutableBufferPointer(
                 start: request.block_experts, count: request.block_experts == nil ? 0 : Int(request.block_capacity)))
-        func align(_ ids: UnsafeBufferPointer<Int32>) throws(RoutingError) {
+        func run(_ ids: UnsafeBufferPointer<Int32>) throws(RoutingError) {
             try workspace.alignment.align(rule, ids: ids, countsInto: request.counts, into: output)
         }
         switch request.id_bytes {
         case 4:
             let ids = request.ids?.assumingMemoryBound(to: Int32.self)
-            try align(UnsafeBufferPointer(start: ids, count: ids == nil ? 0 : Int(request.count)))
+            try run(UnsafeBufferPointer(start: ids, count: ids == nil ? 0 : Int(request.count)))
         case 8:
             let ids = request.ids?.assumingMemoryBound(to: Int64.self)
             let wide = UnsafeBufferPointer(start: ids, count: ids == nil ? 0 : Int(request.count))
@@ -69,7 +72,7 @@ public func switchyard_align(
             }
             workspace.narrowed.removeAll(keepingCapacity: true)
             workspace.narrowed.append(contentsOf: wide.lazy.map { Int32(truncatingIfNeeded: $0) })
-            try workspace.narrowed.withUnsafeBufferPointer(align)
+            try workspace.narrowed.withUnsafeBufferPointer(run)
         default: throw BadRequest("ids of \(request.id_bytes) bytes: expected 4 or 8")
         }
         workspace.alignment.fillTail()

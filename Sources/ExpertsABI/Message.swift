@@ -1,5 +1,7 @@
 // Message: how an error crosses into C: one line in the caller's buffer, and -1.
 
+internal import Experts
+
 /// A request that cannot be served; other errors cross by their descriptions.
 struct BadRequest: Error, CustomStringConvertible {
     var description: String
@@ -7,16 +9,18 @@ struct BadRequest: Error, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
-/// Runs `body`; returns 0, or -1 with its error in `message`.
+/// Runs `body`; returns 0, or -1 with its error in `message`; -2 if that is a lack of room for the result.
 func answering(_ message: UnsafeMutablePointer<CChar>?, _ size: Int, _ body: () throws -> Void) -> Int32 {
     do {
         try body()
         return 0
     } catch {
-        guard let message, size > 0 else { return -1 }
-        let text = "\(error)".utf8.prefix(size - 1)
-        for (index, byte) in text.enumerated() { message[index] = CChar(bitPattern: byte) }
-        message[text.count] = 0
+        if let message, size > 0 {
+            let text = "\(error)".utf8.prefix(size - 1)
+            for (index, byte) in text.enumerated() { message[index] = CChar(bitPattern: byte) }
+            message[text.count] = 0
+        }
+        if case RoutingError.outputTooSmall = error { return -2 }
         return -1
     }
 }

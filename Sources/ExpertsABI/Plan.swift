@@ -1,4 +1,7 @@
 // Plan: placement behind the C interface.
+//
+// The names are the header's.
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 internal import Experts
 public import ExpertsHeader
@@ -6,9 +9,9 @@ public import ExpertsHeader
 /// A placement of logical experts on physical slots.
 @c @implementation
 public func switchyard_plan(
-    _ request: UnsafePointer<switchyard_plan_request>?, _ message: UnsafeMutablePointer<CChar>?, _ message_size: Int
+    _ request: UnsafePointer<switchyard_plan_request>?, _ message: UnsafeMutablePointer<CChar>?, _ messageSize: Int
 ) -> Int32 {
-    answering(message, message_size) {
+    answering(message, messageSize) {
         let request = try require(request, "request").pointee
         let layers = Int(request.layers)
         let experts = Int(request.experts)

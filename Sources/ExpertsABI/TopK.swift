@@ -1,4 +1,7 @@
 // TopK: gating behind the C interface.
+//
+// The names are the header's.
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 internal import Experts
 public import ExpertsHeader
@@ -6,9 +9,9 @@ public import ExpertsHeader
 /// Gating.
 @c @implementation
 public func switchyard_topk(
-    _ request: UnsafePointer<switchyard_topk_request>?, _ message: UnsafeMutablePointer<CChar>?, _ message_size: Int
+    _ request: UnsafePointer<switchyard_topk_request>?, _ message: UnsafeMutablePointer<CChar>?, _ messageSize: Int
 ) -> Int32 {
-    answering(message, message_size) {
+    answering(message, messageSize) {
         let request = try require(request, "request").pointee
         let experts = Int(request.experts)
         let topK = Int(request.top_k)
@@ -23,7 +26,8 @@ public func switchyard_topk(
             let kept = Int(request.groups_kept)
             try require(
                 count > 0 && experts % count == 0 && (1...count).contains(kept),
-                "\(kept) of \(count) groups of \(experts) experts: groups must divide the experts evenly, and 1 to all be kept")
+                "\(kept) of \(count) groups of \(experts) experts: groups must divide the experts evenly, and 1 to all be kept"
+            )
             rule.groups = GateRule.Groups(count: count, kept: kept)
         }
         try require(request.shared_copies >= 0, "\(request.shared_copies) copies of the shared expert")
@@ -35,7 +39,7 @@ public func switchyard_topk(
         let logits = try require(request.logits, "logits")
         let weights = try require(request.weights, "weights")
         let ids = try require(request.ids, "ids")
-        let needed = rule.scratchCount(experts: experts, biased: request.bias != nil)
+        let needed = rule.scratchCount(experts: experts)
         withUnsafeTemporaryAllocation(of: Float.self, capacity: needed) { scratch in
             selectExperts(
                 rule, topK: topK, logits: UnsafeBufferPointer(start: logits, count: tokens * experts),

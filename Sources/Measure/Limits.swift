@@ -16,9 +16,7 @@ public struct Limits: Sendable {
     ///   - threads: threads that read and compute at the same time.
     ///   - footprint: bytes that are read again and again; nil for more than any cache holds.
     public init(threads: Int, footprint: Int? = nil) {
-        guard let kernels = cpu_kernels_named(nil)?.pointee, let read = kernels.probe_read,
-            let multiplyAdd = kernels.probe_multiply_add
-        else {
+        guard let kernels = cpu_kernels_named(nil)?.pointee else {
             readBandwidth = .nan
             peak = .nan
             return
@@ -26,32 +24,52 @@ public struct Limits: Sendable {
         let pool = WorkerPool(threads: threads)
         defer { pool.stop() }
         let items = max(1, (footprint ?? threads << 27) / 256 / threads)
-        let floats = UnsafeMutablePointer<Float>.allocate(capacity: threads * (64 * items + 16))
+        let count = threads * (64 * items + 16)
+        let floats = UnsafeMutablePointer<Float>.allocate(capacity: count)
         defer { floats.deallocate() }
-        floats.update(repeating: 1, count: threads * (64 * items + 16))
-        let sinks = floats + threads * 64 * items
+        floats.update(repeating: 1, count: count)
         // Small footprints are read often, so that a sample is some hundred microseconds.
-        let passes = max(1, (1 << 20) / (items * threads))
-        let rounds = footprint == nil ? 3_000_000 : 300_000
+        let job = Probe(
+            kernels: kernels, floats: floats, sinks: floats + threads * 64 * items, items: items,
+            passes: max(1, (1 << 20) / (items * threads)), rounds: footprint == nil ? 3_000_000 : 300_000)
         var bandwidths: [Double] = []
         var peaks: [Double] = []
         for _ in 0..<5 {
             let reading = seconds {
-                pool.forEachLane { lane in
-                    var arguments = cpu_probe_args(floats: floats + lane * 64 * items, sink: sinks + lane * 16)
-                    for _ in 0..<passes { read(&arguments, 0, items) }
+                withUnsafePointer(to: job) { job in
+                    pool.forEachLane(job) { $0.assumingMemoryBound(to: Probe.self).pointee.read(lane: $1) }
                 }
             }
-            bandwidths.append(Double(passes * items * threads * 256) / reading)
+            bandwidths.append(Double(job.passes * job.items * threads * 256) / reading)
             let computing = seconds {
-                pool.forEachLane { lane in
-                    var arguments = cpu_probe_args(floats: floats, sink: sinks + lane * 16)
-                    multiplyAdd(&arguments, 0, rounds)
+                withUnsafePointer(to: job) { job in
+                    pool.forEachLane(job) { $0.assumingMemoryBound(to: Probe.self).pointee.multiplyAdd(lane: $1) }
                 }
             }
-            peaks.append(Double(kernels.probe_operations * rounds * threads) / computing)
+            peaks.append(Double(kernels.probe_operations * job.rounds * threads) / computing)
         }
         readBandwidth = bandwidths.max() ?? .nan
         peak = peaks.max() ?? .nan
+    }
+}
+
+/// What each thread does.
+private struct Probe {
+    let kernels: cpu_kernels
+    let floats: UnsafeMutablePointer<Float>
+    let sinks: UnsafeMutablePointer<Float>
+    /// 64 floats each, per thread.
+    let items: Int
+    let passes: Int
+    let rounds: Int
+
+    func read(lane: Int) {
+        var arguments = cpu_probe_args(floats: floats + lane * 64 * items, sink: sinks + lane * 16)
+        for _ in 0..<passes { kernels.probe_read?(&arguments, 0, items) }
+    }
+
+    func multiplyAdd(lane: Int) {
+        var arguments = cpu_probe_args(floats: floats, sink: sinks + lane * 16)
+        kernels.probe_multiply_add?(&arguments, 0, rounds)
     }
 }

@@ -110,7 +110,12 @@ import Testing
         request.httpBody = Data(
             #"{"input_ids": [5], "sampling_params": {"max_new_tokens": 2000, "ignore_eos": true}}"#.utf8)
         async let reply = URLSession.shared.data(for: request)
-        try await Task.sleep(for: .milliseconds(500))
+        let info = server.address.appending(path: "get_server_info")
+        while !String(decoding: try await URLSession.shared.data(from: info).0, as: UTF8.self)
+            .contains(#""num_running_reqs":1"#)
+        {
+            try await Task.sleep(for: .milliseconds(20))
+        }
         let end = try await server.stop(SIGTERM)
         #expect(end.status == 0)
         #expect(String(decoding: try await reply.0, as: UTF8.self).contains(#""type":"abort""#))

@@ -7,14 +7,12 @@ import Foundation
 struct ThreadLanes: Lanes {
     var laneCount: Int
 
-    func forEachLane(_ body: (Int) -> Void) {
-        withoutActuallyEscaping(body) { body in
-            let shared = Shared(body: body)
-            DispatchQueue.concurrentPerform(iterations: laneCount) { shared.body($0) }
-        }
+    func forEachLane(_ job: UnsafeRawPointer, _ body: @convention(c) (UnsafeRawPointer, Int) -> Void) {
+        let shared = Shared(job: job)
+        DispatchQueue.concurrentPerform(iterations: laneCount) { body(shared.job, $0) }
     }
 
     private struct Shared: @unchecked Sendable {  // lanes write disjoint memory
-        let body: (Int) -> Void
+        let job: UnsafeRawPointer
     }
 }

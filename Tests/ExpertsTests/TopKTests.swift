@@ -2,6 +2,7 @@
 
 import Experts
 import Foundation
+import RouteKernels
 import Support
 import Testing
 
@@ -12,7 +13,7 @@ func select(
     let count = logits.count / experts * rule.columns(topK: topK)
     var ids = [Int32](repeating: -7, count: count)
     var weights = [Float](repeating: .nan, count: count)
-    var scratch = [Float](repeating: .nan, count: rule.scratchCount(experts: experts, biased: bias != nil))
+    var scratch = [Float](repeating: .nan, count: rule.scratchCount(experts: experts))
     logits.withUnsafeBufferPointer { logits in
         weights.withUnsafeMutableBufferPointer { weights in
             ids.withUnsafeMutableBufferPointer { ids in
@@ -255,6 +256,62 @@ private let golden = Result { try GoldenTensors("topk/topk.safetensors") }
             let softmax = select(.softmax(renormalize: false), topK: 2, logits: [0, logit], experts: 2)
             let share = 1 / (1 + exp(Double(logit)))
             #expect(abs(Double(softmax.weights[softmax.ids[0] == 0 ? 0 : 1]) - share) < 2e-7)
+        }
+    }
+
+    @Test(
+        "every instruction set gives the same bytes, also for ties, infinities and NaN",
+        arguments: ["avx2", "baseline"])
+    func instructionSets(name: String) throws {
+        guard let best = route_gate_named(nil), let other = route_gate_named(name) else { return }
+        var random = SeededGenerator(seed: 77)
+        let odd: [Float] = [.nan, .infinity, -.infinity, 0, -0.0, .leastNonzeroMagnitude, 88, -88]
+        for experts in [2, 7, 16, 33, 60, 128, 512] {
+            for topK in [1, 2, 8, 16, 40] where topK <= experts {
+                for style in 0..<4 {
+                    let rows = 5
+                    let logits = (0..<rows * experts).map { _ in
+                        switch style {
+                        case 0: Float.random(in: -9...9, using: &random)
+                        case 1: Float(Int.random(in: 0...3, using: &random))
+                        case 2: odd[Int.random(in: 0..<odd.count, using: &random)]
+                        default: Float.nan
+                        }
+                    }
+                    let bias = (0..<experts).map { _ in Float.random(in: 0...1, using: &random) }
+                    for (isSigmoid, isBiased, groups) in [(false, false, 1), (true, true, 1), (false, false, 2)]
+                    where experts % groups == 0 {
+                        func run(_ gate: route_gate) -> ([UInt32], [Int32]) {
+                            var weights = [Float](repeating: 7, count: rows * topK)
+                            var ids = [Int32](repeating: -7, count: rows * topK)
+                            var scratch = [Float](repeating: .nan, count: route_gate_scratch(experts, groups))
+                            logits.withUnsafeBufferPointer { logits in
+                                bias.withUnsafeBufferPointer { bias in
+                                    weights.withUnsafeMutableBufferPointer { weights in
+                                        ids.withUnsafeMutableBufferPointer { ids in
+                                            scratch.withUnsafeMutableBufferPointer { scratch in
+                                                var arguments = route_gate_args(
+                                                    logits: logits.baseAddress,
+                                                    bias: isBiased ? bias.baseAddress : nil,
+                                                    weights: weights.baseAddress, ids: ids.baseAddress,
+                                                    scratch: scratch.baseAddress, experts: experts, top_k: topK,
+                                                    columns: topK, groups: groups, groups_kept: 1,
+                                                    sigmoid: isSigmoid, renormalize: style == 1, scale: 1.5)
+                                                gate(&arguments, 0, rows)
+                                            }
+                                        }
+                                    }
+                                }
+                            }
+                            return (weights.map(\.bitPattern), ids)
+                        }
+                        let (wanted, found) = (run(best), run(other))
+                        #expect(wanted == found, "\(experts) experts, top \(topK), style \(style)")
+                        #expect(wanted.1.allSatisfy { (0..<Int32(experts)).contains($0) })
+                        for row in 0..<rows { #expect(Set(wanted.1[row * topK..<(row + 1) * topK]).count == topK) }
+                    }
+                }
+            }
         }
     }
 

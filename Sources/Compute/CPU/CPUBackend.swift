@@ -7,7 +7,7 @@
 // swift-format-ignore-file: AllPublicDeclarationsHaveDocumentation
 
 internal import CPUKernels
-public import Experts
+internal import Experts
 
 #if canImport(Glibc)
     internal import Glibc

@@ -104,18 +104,21 @@ public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written
     /// How many lanes a call is divided into: one per thread.
     public var laneCount: Int { threadCount }
 
-    /// Runs `body` once per lane.
-    public func forEachLane(_ body: (Int) -> Void) {
-        withoutActuallyEscaping(body) { body in
-            withUnsafePointer(to: body) { pointer in
-                run(
-                    { arguments, begin, end in
-                        guard let arguments else { return }
-                        let body = arguments.assumingMemoryBound(to: ((Int) -> Void).self)
-                        for lane in begin..<end { body.pointee(lane) }
-                    }, UnsafeRawPointer(pointer), items: threadCount, grain: 1)
-            }
+    /// Calls `body` with `job` and each lane.
+    public func forEachLane(_ job: UnsafeRawPointer, _ body: @convention(c) (UnsafeRawPointer, Int) -> Void) {
+        withUnsafePointer(to: LaneJob(job: job, body: body)) {
+            run(
+                { arguments, begin, end in
+                    guard let job = arguments?.assumingMemoryBound(to: LaneJob.self).pointee else { return }
+                    for lane in begin..<end { job.body(job.job, lane) }
+                }, $0, items: threadCount, grain: 1)
         }
+    }
+
+    /// What the lanes of one call run.
+    private struct LaneJob {
+        var job: UnsafeRawPointer
+        var body: @convention(c) (UnsafeRawPointer, Int) -> Void
     }
 
     private func wakeWorkers() {
@@ -154,7 +157,10 @@ public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written
             }
             pthread_mutex_lock(mutex)
             sleepers.wrappingAdd(1, ordering: .sequentiallyConsistent)
-            while ticket.load(ordering: .sequentiallyConsistent) & 0xFFFF_FFFF == 0,
+            let current = ticket.load(ordering: .sequentiallyConsistent)
+            let seen = current & 0xFFFF_FFFF == 0 ? current >> 32 : current >> 32 &- 1
+            // Until a job that was not seen before: one that wakes too late for it spins for the next instead.
+            while ticket.load(ordering: .sequentiallyConsistent) >> 32 == seen,
                 !stopping.load(ordering: .sequentiallyConsistent)
             {
                 pthread_cond_wait(condition, mutex)

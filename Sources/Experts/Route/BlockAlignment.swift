@@ -98,14 +98,16 @@ public final class BlockAlignment {
         let stride = CountingSort.tableCount(ids.count) * (rule.experts + 1)
         let cursors = Cursors(
             tables: tables.reserve(laneCount * stride), stride: stride, lanes: laneCount, pairs: ids.count, grain: 1)
-        let verdicts = verdicts.reserve(laneCount)
-        func count(_ lane: Int) {
-            let range = cursors.range(lane)
-            verdicts[lane] = CountingSort.count(
-                UnsafeBufferPointer(rebasing: ids[range]), into: cursors.table(lane), experts: rule.experts)
+        let job = CountingJob(
+            ids: ids, cursors: cursors, experts: rule.experts, verdicts: verdicts.reserve(laneCount))
+        if let lanes {
+            withUnsafePointer(to: job) { job in
+                lanes.forEachLane(job) { $0.assumingMemoryBound(to: CountingJob.self).pointee.run(lane: $1) }
+            }
+        } else {
+            job.run(lane: 0)
         }
-        if let lanes { lanes.forEachLane(count) } else { count(0) }
-        for lane in 0..<laneCount where !verdicts[lane] { throw firstOffender(ids, rule.experts) }
+        for lane in 0..<laneCount where !job.verdicts[lane] { throw firstOffender(ids, rule.experts) }
         try finish(rule, ids: ids, cursors: cursors, lanes: lanes, row: row, output: output)
     }
 
@@ -169,13 +171,13 @@ public final class BlockAlignment {
             sorted: sorted, blocks: blocks, cursors: cursors, blockSize: blockSize,
             pad: Int32(truncatingIfNeeded: ids.count))
         layout.lay(rule)
-        func place(_ lane: Int) {
-            CountingSort.place(ids, cursors.range(lane), cursors: cursors.table(lane), into: sorted)
-        }
+        let job = PlacingJob(ids: ids, cursors: cursors, sorted: sorted)
         if let lanes, ids.count >= Self.threadedFrom {
-            lanes.forEachLane(place)
+            withUnsafePointer(to: job) { job in
+                lanes.forEachLane(job) { $0.assumingMemoryBound(to: PlacingJob.self).pointee.run(lane: $1) }
+            }
         } else {
-            for lane in 0..<cursors.lanes { place(lane) }
+            for lane in 0..<cursors.lanes { job.run(lane: lane) }
         }
         paddedCount = layout.rows
     }
@@ -201,5 +203,30 @@ public final class BlockAlignment {
     private func firstOffender(_ ids: UnsafeBufferPointer<Int32>, _ experts: Int) -> RoutingError {
         let position = ids.firstIndex { $0 < -1 || Int($0) >= experts } ?? 0
         return .expertOutOfRange(position: position, id: ids[position], experts: experts)
+    }
+}
+
+/// Each lane counts its pairs into its table.
+private struct CountingJob {
+    let ids: UnsafeBufferPointer<Int32>
+    let cursors: Cursors
+    let experts: Int
+    /// Whether all ids of a lane were valid.
+    let verdicts: UnsafeMutablePointer<Bool>
+
+    func run(lane: Int) {
+        verdicts[lane] = CountingSort.count(
+            UnsafeBufferPointer(rebasing: ids[cursors.range(lane)]), into: cursors.table(lane), experts: experts)
+    }
+}
+
+/// Each lane writes its pairs to the rows that its cursors give them.
+private struct PlacingJob {
+    let ids: UnsafeBufferPointer<Int32>
+    let cursors: Cursors
+    let sorted: UnsafeMutablePointer<Int32>
+
+    func run(lane: Int) {
+        CountingSort.place(ids, cursors.range(lane), cursors: cursors.table(lane), into: sorted)
     }
 }

@@ -1,5 +1,7 @@
 // GateRule: which function of the router logits decides where a token goes.
 
+internal import RouteKernels
+
 /// How router logits become K chosen experts and their weights.
 ///
 /// A value per model, made once from its configuration; `selectExperts` reads it for every row.
@@ -78,13 +80,6 @@ public struct GateRule: Sendable, Equatable {
     /// Columns of ids and weights: K routed experts, then the shared one if there is one.
     public func columns(topK: Int) -> Int { shared == nil ? topK : topK + 1 }
 
-    /// The scratch that one call of `selectExperts` needs.
-    ///
-    /// - Parameters:
-    ///   - experts: E, the number of logits in a row.
-    ///   - biased: whether a correction bias will be given.
-    /// - Returns: a number of floats; zero for rules without groups and bias.
-    public func scratchCount(experts: Int, biased: Bool = false) -> Int {
-        (biased ? experts : 0) + 2 * (groups?.count ?? 0)
-    }
+    /// The floats of scratch that one call of `selectExperts` needs.
+    public func scratchCount(experts: Int) -> Int { route_gate_scratch(experts, groups?.count ?? 1) }
 }

@@ -7,8 +7,10 @@ public protocol Lanes {
     /// How many lanes a call is divided into.
     var laneCount: Int { get }
 
-    /// Calls `body` with each of `0 ..< laneCount`, possibly at the same time.
-    func forEachLane(_ body: (Int) -> Void)
+    /// Calls `body` with `job` and each of `0 ..< laneCount`, possibly at the same time.
+    ///
+    /// A function pointer and its argument instead of a closure: lending threads allocates nothing.
+    func forEachLane(_ job: UnsafeRawPointer, _ body: @convention(c) (UnsafeRawPointer, Int) -> Void)
 }
 
 /// Lane `lane`'s share of `count` items, cut at multiples of `grain`.

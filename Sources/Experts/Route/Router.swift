@@ -92,28 +92,55 @@ public final class Router {
         precondition(tokens <= capacity, "\(tokens) tokens in a routing workspace for \(capacity)")
         let targets = (dispatch?.slots ?? experts) + (gate.shared?.copies ?? 0)
         precondition(targets == blocks.experts, "blocks of \(blocks.experts) experts for \(targets) slots")
-        let columns = gate.columns(topK: topK)
         let lanes = logits.count >= Self.threadedFrom ? lanes : nil
         lanesUsed = lanes?.laneCount ?? 1
-        let width = targets + 1
-        let tables = alignment.countTables(lanes: lanesUsed, experts: targets)
-        let scratchCount = gate.scratchCount(experts: experts, biased: bias != nil)
-        let scratch = scratch.reserve(lanesUsed * scratchCount)
-        func choose(_ lane: Int) {
-            let range = laneRange(lane, of: tokens, lanes: lanesUsed)
-            let pairs = range.lowerBound * columns..<range.upperBound * columns
-            selectExperts(
-                gate, topK: topK,
-                logits: UnsafeBufferPointer(
-                    rebasing: logits[range.lowerBound * experts..<range.upperBound * experts]),
-                experts: experts, bias: bias,
-                realTokens: realTokens.map { min(max($0, range.lowerBound), range.upperBound) - range.lowerBound },
-                dispatch: dispatch, firstToken: range.lowerBound,
-                weights: UnsafeMutableBufferPointer(start: weightStorage + pairs.lowerBound, count: pairs.count),
-                ids: UnsafeMutableBufferPointer(start: idStorage + pairs.lowerBound, count: pairs.count),
-                counts: UnsafeMutableBufferPointer(start: tables + lane * width, count: width),
-                scratch: UnsafeMutableBufferPointer(start: scratch + lane * scratchCount, count: scratchCount))
+        let job = GatingJob(
+            gate: gate, topK: topK, experts: experts, targets: targets, tokens: tokens, lanes: lanesUsed,
+            logits: logits,
+            bias: bias, realTokens: realTokens, dispatch: dispatch, weights: weightStorage, ids: idStorage,
+            counts: alignment.countTables(lanes: lanesUsed, experts: targets),
+            scratch: scratch.reserve(lanesUsed * gate.scratchCount(experts: experts)))
+        if let lanes {
+            withUnsafePointer(to: job) { job in
+                lanes.forEachLane(job) { $0.assumingMemoryBound(to: GatingJob.self).pointee.run(lane: $1) }
+            }
+        } else {
+            job.run(lane: 0)
         }
-        if let lanes { lanes.forEachLane(choose) } else { choose(0) }
+    }
+}
+
+/// Each lane gates a range of rows and counts what it chose.
+private struct GatingJob {
+    let gate: GateRule
+    let topK: Int
+    let experts: Int
+    let targets: Int
+    let tokens: Int
+    let lanes: Int
+    let logits: UnsafeBufferPointer<Float>
+    let bias: UnsafeBufferPointer<Float>?
+    let realTokens: Int?
+    let dispatch: DispatchRow?
+    let weights: UnsafeMutablePointer<Float>
+    let ids: UnsafeMutablePointer<Int32>
+    let counts: UnsafeMutablePointer<Int32>  // [lanes, 1 + targets]
+    let scratch: UnsafeMutablePointer<Float>
+
+    func run(lane: Int) {
+        let rows = laneRange(lane, of: tokens, lanes: lanes)
+        let columns = gate.columns(topK: topK)
+        let scratchCount = gate.scratchCount(experts: experts)
+        selectExperts(
+            gate, topK: topK,
+            logits: UnsafeBufferPointer(rebasing: logits[rows.lowerBound * experts..<rows.upperBound * experts]),
+            experts: experts, bias: bias,
+            realTokens: realTokens.map { min(max($0, rows.lowerBound), rows.upperBound) - rows.lowerBound },
+            dispatch: dispatch, firstToken: rows.lowerBound,
+            weights: UnsafeMutableBufferPointer(
+                start: weights + rows.lowerBound * columns, count: rows.count * columns),
+            ids: UnsafeMutableBufferPointer(start: ids + rows.lowerBound * columns, count: rows.count * columns),
+            counts: UnsafeMutableBufferPointer(start: counts + lane * (targets + 1), count: targets + 1),
+            scratch: UnsafeMutableBufferPointer(start: scratch + lane * scratchCount, count: scratchCount))
     }
 }

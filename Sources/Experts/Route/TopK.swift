@@ -2,10 +2,13 @@
 //
 // Goals in order: a defined answer for every input, the same bits for a row alone or in a batch, speed.
 // Owner: the caller's thread. No state and no allocation; a range of rows may go to each of several threads.
-// Method: one scan per row keeps the K best in the output row itself. Softmax and the logistic function rise with the
-//         logit, so the scan compares logits, and exponentials are taken only where a weight needs them: K per row when
-//         renormalising, else E.
+// Method: the kernel in RouteKernels, for the widest registers of this machine; then dispatch, shared column and counts.
 // Source: group selection after DeepSeek-V2 (arXiv:2405.04434) and DeepSeek-V3 (arXiv:2412.19437).
+
+internal import RouteKernels
+
+/// The gate for this machine's instruction set.
+private let gateKernel: route_gate = route_gate_named(nil) ?? { _, _, _ in }
 
 /// Chooses K of E experts for every token.
 ///
@@ -28,14 +31,14 @@
 ///   - weights: `[N, columns]`, written.
 ///   - ids: `[N, columns]`, written.
 ///   - counts: `[1 + physical + shared]`, added to: chosen pairs by id, those with id -1 first. Nil when nobody counts.
-///   - scratch: at least `rule.scratchCount(experts:biased:)` floats; contents do not matter.
+///   - scratch: at least `rule.scratchCount(experts:)` floats; contents do not matter.
 /// - Complexity: O(N · E) comparisons for random logits.
 public func selectExperts(
     _ rule: GateRule, topK: Int, logits: UnsafeBufferPointer<Float>, experts: Int,
     bias: UnsafeBufferPointer<Float>? = nil, realTokens: Int? = nil, dispatch: DispatchRow? = nil, firstToken: Int = 0,
     weights: UnsafeMutableBufferPointer<Float>, ids: UnsafeMutableBufferPointer<Int32>,
     counts: UnsafeMutableBufferPointer<Int32>? = nil,
-    scratch: UnsafeMutableBufferPointer<Float> = UnsafeMutableBufferPointer(start: nil, count: 0)
+    scratch: UnsafeMutableBufferPointer<Float>
 ) {
     precondition(experts > 0 && (1...experts).contains(topK), "top \(topK) of \(experts) experts")
     let tokens = logits.count / experts
@@ -50,20 +53,35 @@ public func selectExperts(
         counts.map { $0.count == targets + 1 } ?? true, "\(counts?.count ?? 0) counts for \(targets) ids and -1")
     let groupCount = rule.groups?.count ?? 1
     precondition(experts % groupCount == 0, "\(experts) experts do not divide into \(groupCount) groups")
-    let needed = rule.scratchCount(experts: experts, biased: bias != nil)
+    let needed = rule.scratchCount(experts: experts)
     precondition(scratch.count >= needed, "\(scratch.count) floats of scratch, \(needed) needed")
     let real = realTokens ?? tokens
     precondition((0...tokens).contains(real), "\(real) real tokens of \(tokens)")
     guard let logits = logits.baseAddress, let weights = weights.baseAddress, let ids = ids.baseAddress else { return }
 
-    let gate = RowGate(rule: rule, topK: topK, experts: experts, bias: bias?.baseAddress, scratch: scratch.baseAddress)
-    for token in 0..<real {
-        let row = ids + token * columns
-        gate.select(logits + token * experts, weights: weights + token * columns, ids: row)
-        if let dispatch { dispatch.replace(row, count: topK, token: firstToken &+ token) }
-        if let shared = rule.shared {
+    var arguments = route_gate_args()
+    arguments.logits = logits
+    arguments.bias = bias?.baseAddress
+    arguments.weights = weights
+    arguments.ids = ids
+    arguments.scratch = scratch.baseAddress
+    arguments.experts = experts
+    arguments.top_k = topK
+    arguments.columns = columns
+    arguments.groups = groupCount
+    arguments.groups_kept = rule.groups?.kept ?? 1
+    arguments.sigmoid = rule.scoring == .sigmoid
+    arguments.renormalize = rule.renormalize
+    arguments.scale = rule.scale
+    gateKernel(&arguments, 0, real)
+
+    if let dispatch {
+        for token in 0..<real { dispatch.replace(ids + token * columns, count: topK, token: firstToken &+ token) }
+    }
+    if let shared = rule.shared {
+        for token in 0..<real {
             let copy = (firstToken &+ token) % shared.copies
-            row[topK] = Int32(truncatingIfNeeded: targets - shared.copies + copy)
+            ids[token * columns + topK] = Int32(truncatingIfNeeded: targets - shared.copies + copy)
             weights[token * columns + topK] = shared.weight
         }
     }
@@ -73,118 +91,5 @@ public func selectExperts(
     if let counts = counts?.baseAddress {
         for pair in 0..<padding.lowerBound { counts[Int(ids[pair]) &+ 1] &+= 1 }
         counts[0] &+= Int32(truncatingIfNeeded: padding.count)
-    }
-}
-
-/// One row of logits at a time; shapes were checked by the caller.
-private struct RowGate {
-    let rule: GateRule
-    let topK: Int
-    let experts: Int
-    let bias: UnsafePointer<Float>?
-    /// Choice scores [E] when biased, then group scores [groups] and group marks [groups].
-    let scratch: UnsafeMutablePointer<Float>?
-
-    /// Chooses from one row: `logits` [E] to `weights` [K] and `ids` [K].
-    @inline(__always)
-    func select(
-        _ logits: UnsafePointer<Float>, weights: UnsafeMutablePointer<Float>, ids: UnsafeMutablePointer<Int32>
-    ) {
-        let score = RowScores(
-            logits, experts: experts, scoring: rule.scoring, wantsTotal: !rule.renormalize || bias != nil)
-        var keys = logits
-        if let bias, let scratch {
-            addBias(bias, to: score, of: logits, into: scratch)
-            keys = UnsafePointer(scratch)
-        }
-        // `weights` holds the keys of the best so far until the weights themselves are known.
-        var best = BestK(keys: weights, ids: ids, capacity: topK)
-        var chosen = topK
-        if let groups = rule.groups, groups.kept < groups.count, let scratch {
-            let marks = markGroups(groups, keys: keys, scratch: scratch + (bias == nil ? 0 : experts))
-            let size = experts / groups.count
-            for group in 0..<groups.count where marks[group] > 0 {
-                best.offer(keys, group * size..<(group + 1) * size)
-            }
-            chosen = bias == nil ? best.count : topK
-            for group in 0..<groups.count where marks[group] == 0 && best.count < topK {
-                best.fill(group * size..<(group + 1) * size)
-            }
-        } else {
-            best.offer(keys, 0..<experts)
-        }
-        weigh(score, logits: logits, chosen: chosen, weights: weights, ids: ids)
-    }
-
-    /// Choice scores: each expert's score plus its bias.
-    private func addBias(
-        _ bias: UnsafePointer<Float>, to score: RowScores, of logits: UnsafePointer<Float>,
-        into keys: UnsafeMutablePointer<Float>
-    ) {
-        var expert = 0
-        while expert < experts {
-            let scores = score(RowScores.load(logits, expert, experts))
-            for lane in 0..<min(16, experts &- expert) {
-                keys[expert &+ lane] = scores[lane] + bias[expert &+ lane]
-            }
-            expert &+= 16
-        }
-    }
-
-    /// The weights of the ids, of which the first `chosen` count, the others get 0.
-    @inline(__always)
-    private func weigh(
-        _ score: RowScores, logits: UnsafePointer<Float>, chosen: Int, weights: UnsafeMutablePointer<Float>,
-        ids: UnsafePointer<Int32>
-    ) {
-        var sum: Float = 0
-        var first = 0
-        while first < topK {
-            let count = min(16, topK &- first)
-            var selected = Lanes16(repeating: -.infinity)
-            for lane in 0..<count { selected[lane] = logits[Int(ids[first &+ lane])] }
-            let scores = score(selected)
-            for lane in 0..<count {
-                let weight = first &+ lane < chosen ? scores[lane] : 0
-                weights[first &+ lane] = weight
-                sum += weight
-            }
-            first &+= 16
-        }
-        // The tiny term only matters when every score has underflowed: weights 0 instead of NaN.
-        let divisor = rule.renormalize ? sum + 1e-20 : 1
-        for slot in 0..<topK { weights[slot] = weights[slot] / divisor * rule.scale }
-    }
-
-    /// Marks the kept groups with 1 and all others with 0; returns the marks, [groups].
-    private func markGroups(
-        _ groups: GateRule.Groups, keys: UnsafePointer<Float>, scratch: UnsafeMutablePointer<Float>
-    ) -> UnsafeMutablePointer<Float> {
-        let size = experts / groups.count
-        let scores = scratch
-        let marks = scratch + groups.count
-        for group in 0..<groups.count {
-            var first = -Float.infinity
-            var second = -Float.infinity
-            for expert in group * size..<(group + 1) * size {
-                let key = keys[expert]
-                if key > first {
-                    second = first
-                    first = key
-                } else if key > second {
-                    second = key
-                }
-            }
-            scores[group] = bias == nil || size == 1 ? first : first + second
-            marks[group] = 0
-        }
-        for _ in 0..<groups.kept {
-            var winner = -1
-            for group in 0..<groups.count where marks[group] == 0 {
-                if winner < 0 || scores[group] > scores[winner] { winner = group }
-            }
-            marks[winner] = 1
-        }
-        return marks
     }
 }

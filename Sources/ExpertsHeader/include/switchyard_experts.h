@@ -40,7 +40,8 @@ typedef struct {
     int32_t *counts;             // [experts] pairs per expert, or NULL
 } switchyard_align_request;
 
-/// Writes the result where the request says, and the rows in use to `padded_count`.
+/// Writes the result where the request says, and the rows in use to `padded_count`. Returns -2 when the result needs more
+/// room than it got; count + (experts + 1) * (block_size - 1) rows always suffice.
 int32_t switchyard_align(
     switchyard_workspace workspace, const switchyard_align_request *request, int32_t *padded_count, char *message,
     size_t message_size);

@@ -1,0 +1,1 @@
+"""The same op under the argument orders and sizes of other engines: vllm, sglang, kernel."""
