@@ -5,33 +5,6 @@
 // in order by counting, for each, how many are better. So no branch depends on a logit, which random rows would mispredict.
 // exp is by powers of two and a polynomial of degree six, after Cody and Waite: relative error below 2e-7 on [-87, 0].
 
-#include "include/route_kernels.h"
-
-#include <math.h>
-#include <string.h>
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
-#pragma clang diagnostic ignored "-Wpsabi"
-#pragma STDC FP_CONTRACT OFF
-
-#define INLINE static inline __attribute__((always_inline))
-
-typedef float v16 __attribute__((vector_size(64)));
-typedef int32_t i16 __attribute__((vector_size(64)));
-typedef v16 v16_unaligned __attribute__((aligned(4)));
-typedef i16 i16_unaligned __attribute__((aligned(4)));
-
-INLINE v16 load(const float *p) { return *(const v16_unaligned *)p; }
-INLINE void store(float *p, v16 v) { *(v16_unaligned *)p = v; }
-INLINE v16 splat(float x) { return (v16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
-INLINE i16 splat_int(int32_t x) { return (i16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
-INLINE i16 lanes(void) { return (i16){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
-INLINE v16 choose(i16 mask, v16 yes, v16 no) { return (v16)((mask & (i16)yes) | (~mask & (i16)no)); }
-INLINE v16 larger(v16 a, v16 b) { return choose(a > b, a, b); }
-
 #define SWAP8(v) __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
 #define SWAP4(v) __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)
 #define SWAP2(v) __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)
@@ -278,8 +251,7 @@ INLINE void gate_row(const route_gate_args *a, const float *logits, float *weigh
     for (ptrdiff_t slot = 0; slot < a->top_k; slot++) weights[slot] = weights[slot] / divisor * a->scale;
 }
 
-void ROUTE_GATE(const route_gate_args *a, ptrdiff_t begin, ptrdiff_t end);
-void ROUTE_GATE(const route_gate_args *a, ptrdiff_t begin, ptrdiff_t end) {
+static void gate(const route_gate_args *a, ptrdiff_t begin, ptrdiff_t end) {
     for (ptrdiff_t row = begin; row < end; row++)
         gate_row(a, a->logits + row * a->experts, a->weights + row * a->columns, a->ids + row * a->columns);
 }

@@ -1,10 +1,10 @@
-// The gate for x86-64 with AVX-512.
+// The kernels for x86-64 with AVX-512.
 
 #if defined(__x86_64__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,popcnt"))), apply_to = function)
 #define ROUTE_AVX512
-#define ROUTE_GATE route_gate_avx512
-#include "gate.h"
+#define KERNELS route_kernels_avx512
+#include "all.h"
 #pragma clang attribute pop
 #else
 typedef int not_on_this_architecture;

@@ -1,4 +1,4 @@
-// The gate for what every machine of the architecture has.
+// The kernels for what every machine of the architecture has.
 
-#define ROUTE_GATE route_gate_baseline
-#include "gate.h"
+#define KERNELS route_kernels_baseline
+#include "all.h"

@@ -263,7 +263,7 @@ private let golden = Result { try GoldenTensors("topk/topk.safetensors") }
         "every instruction set gives the same bytes, also for ties, infinities and NaN",
         arguments: ["avx2", "baseline"])
     func instructionSets(name: String) throws {
-        guard let best = route_gate_named(nil), let other = route_gate_named(name) else { return }
+        guard let best = route_kernels_named(nil), let other = route_kernels_named(name) else { return }
         var random = SeededGenerator(seed: 77)
         let odd: [Float] = [.nan, .infinity, -.infinity, 0, -0.0, .leastNonzeroMagnitude, 88, -88]
         for experts in [2, 7, 16, 33, 60, 128, 512] {
@@ -281,7 +281,7 @@ private let golden = Result { try GoldenTensors("topk/topk.safetensors") }
                     let bias = (0..<experts).map { _ in Float.random(in: 0...1, using: &random) }
                     for (isSigmoid, isBiased, groups) in [(false, false, 1), (true, true, 1), (false, false, 2)]
                     where experts % groups == 0 {
-                        func run(_ gate: route_gate) -> ([UInt32], [Int32]) {
+                        func run(_ kernels: UnsafePointer<route_kernels>) -> ([UInt32], [Int32]) {
                             var weights = [Float](repeating: 7, count: rows * topK)
                             var ids = [Int32](repeating: -7, count: rows * topK)
                             var scratch = [Float](repeating: .nan, count: route_gate_scratch(experts, groups))
@@ -297,7 +297,7 @@ private let golden = Result { try GoldenTensors("topk/topk.safetensors") }
                                                     scratch: scratch.baseAddress, experts: experts, top_k: topK,
                                                     columns: topK, groups: groups, groups_kept: 1,
                                                     sigmoid: isSigmoid, renormalize: style == 1, scale: 1.5)
-                                                gate(&arguments, 0, rows)
+                                                kernels.pointee.gate(&arguments, 0, rows)
                                             }
                                         }
                                     }

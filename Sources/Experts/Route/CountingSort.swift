@@ -1,10 +1,15 @@
 // CountingSort: the two passes over the ids that block alignment makes, and nothing else does.
 //
 // Goals in order: ids are checked before they are used as an index, no branch per id, few stores per id.
-// Method: `count` tests 64 ids at a time for range with vector compares, then counts them into four tables, so that a
+// Method: `count` tests 1024 ids for range with vectors, then counts them into four tables, so that a
 //         run of one expert does not wait for its own last store. `place` needs one cursor per bucket and writes each
 //         pair once. Both load two ids at a time: what limits them is stores per id, not bytes.
 // Measured: 0.28 ns and 0.6 ns per id (AMD EPYC).
+
+internal import RouteKernels
+
+/// The kernels for this machine's instruction set; there is always a baseline.
+let routeKernels: route_kernels = route_kernels_named(nil).pointee
 
 /// Counting and placing ids. A bucket is an id, or -1; tables have their bucket 0 at index 1.
 enum CountingSort {
@@ -29,35 +34,26 @@ enum CountingSort {
         let first = table + 1
         let apart = tables == 1 ? 0 : width
         let (second, third, fourth) = (first + apart, first + 2 * apart, first + 3 * apart)
-        let last = SIMD16<Int32>(repeating: Int32(truncatingIfNeeded: experts - 1))
-        let one = SIMD16<Int32>(repeating: 1)
         let raw = UnsafeRawPointer(ids)
         var index = 0
-        while index &+ 64 <= count {
-            // An id out of range makes one of the two negative, also where it wraps.
-            var signs = SIMD16<Int32>()
-            for part in 0..<4 {
-                let chunk = raw.loadUnaligned(fromByteOffset: (index &+ part &* 16) &* 4, as: SIMD16<Int32>.self)
-                signs = signs | (chunk &+ one) | (last &- chunk)
+        while index < count {
+            let end = min(index &+ 1024, count)
+            guard routeKernels.in_range(ids + index, end &- index, Int32(truncatingIfNeeded: experts)) else {
+                return false
             }
-            if any(signs .< SIMD16<Int32>()) { return false }
-            var pair = index
-            while pair < index &+ 64 {
-                let low = raw.loadUnaligned(fromByteOffset: pair &* 4, as: Int64.self)
-                let high = raw.loadUnaligned(fromByteOffset: pair &* 4 &+ 8, as: Int64.self)
+            while index &+ 4 <= end {
+                let low = raw.loadUnaligned(fromByteOffset: index &* 4, as: Int64.self)
+                let high = raw.loadUnaligned(fromByteOffset: index &* 4 &+ 8, as: Int64.self)
                 first[Int(Int32(truncatingIfNeeded: low))] &+= 1
                 second[Int(low &>> 32)] &+= 1
                 third[Int(Int32(truncatingIfNeeded: high))] &+= 1
                 fourth[Int(high &>> 32)] &+= 1
-                pair &+= 4
+                index &+= 4
             }
-            index &+= 64
-        }
-        while index < count {
-            let id = ids[index]
-            guard id >= -1, id < experts else { return false }
-            first[Int(id)] &+= 1
-            index &+= 1
+            while index < end {
+                first[Int(ids[index])] &+= 1
+                index &+= 1
+            }
         }
         guard tables > 1 else { return true }
         for bucket in 0..<width {

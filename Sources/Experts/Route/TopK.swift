@@ -7,9 +7,6 @@
 
 internal import RouteKernels
 
-/// The gate for this machine's instruction set.
-private let gateKernel: route_gate = route_gate_named(nil) ?? { _, _, _ in }
-
 /// Chooses K of E experts for every token.
 ///
 /// Columns come in descending score (descending weight, unless a bias decides), ties go to the lower id, and a row's
@@ -73,7 +70,7 @@ public func selectExperts(
     arguments.sigmoid = rule.scoring == .sigmoid
     arguments.renormalize = rule.renormalize
     arguments.scale = rule.scale
-    gateKernel(&arguments, 0, real)
+    routeKernels.gate(&arguments, 0, real)
 
     if let dispatch {
         for token in 0..<real { dispatch.replace(ids + token * columns, count: topK, token: firstToken &+ token) }

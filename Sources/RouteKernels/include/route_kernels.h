@@ -25,9 +25,14 @@ static inline ptrdiff_t route_gate_scratch(ptrdiff_t experts, ptrdiff_t groups) 
     return 3 * ((experts + 31) / 16 * 16) + 2 * groups;
 }
 
-/// Rows begin ..< end.
-typedef void (*route_gate)(const route_gate_args *args, ptrdiff_t begin, ptrdiff_t end);
+/// One instruction set's kernels.
+typedef struct {
+    /// Gates rows begin ..< end.
+    void (*gate)(const route_gate_args *args, ptrdiff_t begin, ptrdiff_t end);
+    /// Whether every id is at least -1 and below `experts`.
+    bool (*in_range)(const int32_t *ids, ptrdiff_t count, int32_t experts);
+} route_kernels;
 
-/// The kernel for the instruction set `name` ("avx512", "avx2", "baseline"), or the best for NULL; NULL when this machine
+/// The kernels for the instruction set `name` ("avx512", "avx2", "baseline"), or the best for NULL; NULL when this machine
 /// lacks it.
-route_gate route_gate_named(const char *name);
+const route_kernels *route_kernels_named(const char *name);
