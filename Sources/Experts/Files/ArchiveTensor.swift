@@ -39,12 +39,14 @@ public struct ArchiveTensor: Sendable, Equatable {
     }
 
     /// Elements to the next index of each dimension; a size of zero counts as one.
-    var strides: [Int] {
+    var strides: [Int] { Self.strides(of: shape) }
+
+    static func strides(of shape: [Int]) -> [Int] {
         var strides: [Int] = []
         var step = 1
         for size in shape.reversed() {
             strides.append(step)
-            step *= max(size, 1)
+            step &*= max(size, 1)  // beyond all bounds only for a tensor without elements
         }
         return strides.reversed()
     }
