@@ -61,22 +61,30 @@ private func randomRecording(_ mode: RecorderMode, seed: UInt64) throws -> Recor
         #expect(try Recording(bytes: recording.bytes(.json)) == recording)
     }
 
-    @Test(".pt gives back what such files say", arguments: RecorderMode.allCases, 0..<12 as Range<UInt64>)
+    @Test(
+        ".pt gives back everything but the slots of stat's pairs", arguments: RecorderMode.allCases,
+        0..<12 as Range<UInt64>)
     func archives(mode: RecorderMode, seed: UInt64) throws {
-        let recording = try randomRecording(mode, seed: seed)
-        guard recording.rows > 0 else { return }
-        let read = try Recording(bytes: recording.bytes(.pt, order: .time))
-        #expect(read.archive() == recording.archive(.time))
-        if mode.isDetailed {
+        let whole = try randomRecording(mode, seed: seed)
+        for order in [Recording.RowOrder.stored, .time] {
+            let bytes = try whole.bytes(.pt, order: order)
+            var recording = whole
+            if !mode.isDetailed { recording.counts = .logical(recording.logicalCounts()) }
+            #expect(try Recording(bytes: bytes) == recording)
+
+            // Readers that know nothing of us see the dictionary alone.
+            guard recording.rows > 0 || !mode.isDetailed else { continue }
+            let read = try Recording(bytes: PyTorchArchive.bytes(PyTorchArchive.read(bytes), root: "r"))
+            let isRound = order == .stored && !mode.isDetailed
+            #expect(read.rows == (isRound ? recording.window?.capacity : nil) ?? recording.rows)
+            // They know only the last placement, so of single passes only the slots' counts are exact.
+            if mode.isDetailed {
+                #expect(read.counts == recording.counts)
+            } else {
+                #expect(read.totals == recording.load { _ in true })
+            }
             #expect(read.tokens.map(\.ids) == recording.tokens.map(\.ids))
-            #expect(read.counts == recording.counts && read.passes.map(\.id) == recording.passes.map(\.id))
-        } else {
-            #expect(read.counts == .logical(recording.logicalCounts()))
         }
-        // All rows of a window, in the round order.
-        let stored = try Recording(bytes: recording.bytes(.pt))
-        #expect(stored.rows == (mode.isDetailed ? recording.rows : recording.window?.capacity ?? recording.rows))
-        if mode == .stat { #expect(stored.totals == [Int64](sumOf: recording)) }
     }
 
     private static let golden = ["tiny_identity", "redundant_8_to_12", "padded_rows", "window_12_passes"]
@@ -149,7 +157,8 @@ private func randomRecording(_ mode: RecorderMode, seed: UInt64) throws -> Recor
     func truncated(format: Recording.Format, mode: RecorderMode) throws {
         let whole = try randomRecording(mode, seed: 2).bytes(format)
         // A JSON text is whole without its last newline.
-        for length in 0..<whole.count - 1 {
+        let step = max(1, whole.count / 3000)
+        for length in stride(from: 0, to: whole.count - 1, by: step) {
             #expect(throws: RecordingError.self) { try Recording(bytes: Array(whole.prefix(length))) }
         }
     }
@@ -192,14 +201,4 @@ private func randomRecording(_ mode: RecorderMode, seed: UInt64) throws -> Recor
 private struct Expected: Decodable {
     var logical: [[[Int32]]]
     enum CodingKeys: String, CodingKey { case logical = "logical_count_per_pass" }
-}
-
-extension [Int64] {
-    /// The sum of a recording's rows.
-    fileprivate init(sumOf recording: Recording) {
-        let size = recording.layers * recording.logicalExperts
-        self = recording.logicalCounts().enumerated().reduce(into: [Int64](repeating: 0, count: size)) {
-            $0[$1.offset % size] += Int64($1.element)
-        }
-    }
 }

@@ -19,10 +19,12 @@ public enum PyTorchArchive {
     /// - Parameters:
     ///   - value: what `torch.load` shall return.
     ///   - root: name of the folder inside the archive; by custom the file's name without its extension.
+    ///   - notes: further entries below the root, which `torch.load` passes over.
     ///   - sink: takes the next bytes of the file.
     /// - Throws: `ArchiveError.tooLarge`, and what `sink` throws.
     public static func write(
-        _ value: ArchiveValue, root: String, to sink: (UnsafeRawBufferPointer) throws -> Void
+        _ value: ArchiveValue, root: String, notes: [(name: String, bytes: [UInt8])] = [],
+        to sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws {
         precondition(1.littleEndian == 1, "elements are written as they lie in memory, which must be little-endian")
         let pickle = PickleWriter(value)
@@ -41,6 +43,7 @@ public enum PyTorchArchive {
             try tensor.elements.withBytes { try entry("data/\(key)", $0) }
         }
         try entry("version", text: "3\n")
+        for note in notes { try note.bytes.withUnsafeBytes { try entry(note.name, $0) } }
         try zip.finish(to: sink)
     }
 
@@ -59,6 +62,13 @@ public enum PyTorchArchive {
     /// - Returns: what was saved; tensors contiguous, whatever views they were.
     /// - Throws: `ArchiveError.damaged` or `.refused`.
     public static func read(_ file: UnsafeRawBufferPointer) throws(ArchiveError) -> ArchiveValue {
+        try read(file, note: "").value
+    }
+
+    /// The value that the archive in `file` holds, and the bytes of the entry `note` below the root, if there is one.
+    static func read(
+        _ file: UnsafeRawBufferPointer, note: String
+    ) throws(ArchiveError) -> (value: ArchiveValue, note: UnsafeRawBufferPointer?) {
         let zip = try StoredZipReader(file)
         guard let pickle = zip.entries.first(where: { $0.name == "data.pkl" || $0.name.hasSuffix("/data.pkl") }) else {
             throw .refused("it has no data.pkl, so it was not made by torch.save")
@@ -73,7 +83,7 @@ public enum PyTorchArchive {
         var reader = PickleReader(try zip.data(of: pickle), archiveSize: file.count) { key throws(ArchiveError) in
             try entry("data/" + key)
         }
-        return try reader.read()
+        return (try reader.read(), try entry(note))
     }
 
     /// The value that the archive in `file` holds.

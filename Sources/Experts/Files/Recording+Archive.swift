@@ -6,7 +6,8 @@
 // per_token:          records with, after gatherer_key, input_ids and positions (lists of N), extend_seq_lens (a list,
 //                     None in decode), forward_mode, topk_ids_of_layer int32 [L, N, max(8, K)] filled up with -1,
 //                     misc_objects [], and then the counts.
-// Of a window, stat has all rows as they lay in the round buffer, unused ones zero.
+// Of a window, stat has all rows as they lay in the round buffer, unused ones zero. What the dictionaries cannot say
+// goes beside them: into the archive's entry switchyard.json, or under a JSON file's key switchyard.
 
 extension Recording {
     /// How a window's rows are written.

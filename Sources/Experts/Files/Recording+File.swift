@@ -17,9 +17,6 @@ extension Recording {
         }
     }
 
-    /// The key of our own fields in a JSON file.
-    private static let ownKey = "switchyard"
-
     /// Reads the file at `path`, whichever of the formats it has.
     ///
     /// - Throws: `RecordingError`.
@@ -36,8 +33,8 @@ extension Recording {
             // The length that begins a safetensors file may look like anything, but its last byte is zero.
             if bytes.starts(with: [0x50, 0x4B, 3, 4]) || bytes.first == 0x80 && bytes.count > 7 && bytes[7] != 0 {
                 do {
-                    return try Recording(archive: try PyTorchArchive.read(bytes))
-                } catch {  // either type
+                    return try Recording(pt: bytes)
+                } catch {
                     throw RecordingError(error, path: "")
                 }
             }
@@ -93,8 +90,14 @@ extension Recording {
         _ format: Format, root: String, order: RowOrder = .stored, to sink: (UnsafeRawBufferPointer) throws -> Void
     ) throws {
         switch format {
-        case .pt: try PyTorchArchive.write(archive(order), root: root, to: sink)
-        case .json: try JSONText.write(jsonValue, to: sink)
+        case .pt:
+            var note: [UInt8] = []
+            try JSONText.write(ownFields(isCompact: true, order)) { note += $0 }
+            try PyTorchArchive.write(archive(order), root: root, notes: [(Self.noteName, note)], to: sink)
+        case .json:
+            guard case .dictionary(let entries) = archive(.time) else { return }
+            let own = ArchiveValue.Entry(Self.ownKey, ownFields(isCompact: false, .time))
+            try JSONText.write(.dictionary(entries + [own]), to: sink)
         case .safetensors: try tensorFile().write(to: sink)
         }
     }
@@ -140,72 +143,5 @@ extension Recording {
         }
         fields.tensors = file.tensors
         try self.init(fields: fields)
-    }
-
-    // MARK: JSON
-
-    private var jsonValue: ArchiveValue {
-        guard case .dictionary(let entries) = archive(.time) else { return .null }
-        // Tables that the dictionary holds already.
-        var known: Set = ["logical_count", "token.id", "token.position", "token.experts"]
-        if mode.isDetailed { known.insert("physical_count") }
-        let fields = fields
-        let tensors = fields.tensors.filter { !known.contains($0.name) }
-            .map { ArchiveValue.Entry($0.name, .tensor($0.tensor)) }
-        return .dictionary(entries + [.init(Self.ownKey, .dictionary(fields.scalars + tensors))])
-    }
-
-    private init(json bytes: UnsafeRawBufferPointer) throws(RecordingError) {
-        guard let value = JSONText.read(bytes) else {
-            throw .malformed(found: "text that is no JSON", expected: "a JSON object; is the file cut off?")
-        }
-        guard case .dictionary(let own)? = value[Self.ownKey] else {
-            self = try Recording(archive: value)
-            return
-        }
-        var fields = RecordingFields()
-        for entry in own {
-            switch entry.value {
-            case .tensor(let tensor): fields.tensors.append((entry.key, tensor))
-            case .list where entry.key != "requests":
-                fields.tensors.append((entry.key, try NumberList(entry.value, entry.key).tensor))
-            default: fields.scalars.append(entry)
-            }
-        }
-        // Without rows the dictionary does not show its sizes.
-        let rows = value["logical_count"] ?? value["records"]
-        if rows == .list([]) || rows == .tensor(ArchiveTensor(shape: [0], elements: .int64([]))) {
-            let shape = [0, try fields.int("layers") ?? 0, try fields.int("logical_experts") ?? 0]
-            fields.add("logical_count", shape, .int32([]))
-        } else {
-            var merged = try Recording(archive: value, topK: try fields.int("top_k")).fields
-            merged.merge(fields)
-            fields = merged
-        }
-        try self.init(fields: fields)
-    }
-}
-
-/// A nested list of numbers as a tensor; null among them is NaN.
-private struct NumberList {
-    let tensor: ArchiveTensor
-
-    init(_ value: ArchiveValue, _ name: String) throws(RecordingError) {
-        if case .list(let members) = value,
-            members.contains(where: { if case .float = $0 { true } else { $0 == .null } })
-        {
-            var numbers: [Double] = []
-            for member in members {
-                switch member {
-                case .float(let number): numbers.append(number)
-                case .int(let number): numbers.append(Double(number))
-                default: numbers.append(.nan)
-                }
-            }
-            tensor = ArchiveTensor(shape: [numbers.count], elements: .float64(numbers))
-        } else {
-            let (shape, numbers) = try NumberTable.read(value, name)
-            tensor = ArchiveTensor(shape: shape, elements: .int64(numbers))
-        }
     }
 }
