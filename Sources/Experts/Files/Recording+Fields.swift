@@ -93,7 +93,9 @@ extension Recording {
         rank = try fields.int("rank") ?? 0
         multiplicity = try fields.int("multiplicity") ?? 1
         if let capacity = try fields.int("window_capacity"), let next = try fields.int("window_next_row") {
-            guard next < capacity else { throw .malformed(found: "row \(next) of \(capacity)", expected: "a row") }
+            guard next < capacity, capacity <= (1 << 28) / (layers * logicalExperts) else {
+                throw .malformed(found: "row \(next) of a window of \(capacity)", expected: "a window that fits memory")
+            }
             window = Window(capacity: capacity, nextRow: next)
         }
         if let passes = try fields.int("recorded_passes"), let tokens = try fields.int("recorded_tokens") {
@@ -127,10 +129,25 @@ extension Recording {
                 throw .malformed(found: "physical counts", expected: "every pass's placement beside them")
             }
         }
+        try Self.check(counts)
         totals =
             try fields.int64("total_count", [layers, logicalExperts])
             ?? Self.sums(logicalCounts(), size: layers * logicalExperts)
+        // So many pairs of one expert that a layer's sum stays far from the end of 64 bits.
+        guard totals.allSatisfy({ (0...1 << 46).contains($0) }) else {
+            throw .malformed(found: "an impossible total_count", expected: "counts from 0")
+        }
         tokens = try readTokens(fields)
+    }
+
+    /// Refuses counts below zero.
+    static func check(_ counts: Counts) throws(RecordingError) {
+        switch counts {
+        case .physical(let counts), .logical(let counts):
+            guard counts.allSatisfy({ $0 >= 0 }) else {
+                throw .malformed(found: "a count below zero", expected: "counts from 0")
+            }
+        }
     }
 
     private static func placements(

@@ -35,6 +35,7 @@ extension Recording {
         layers = shape[1]
         logicalExperts = shape[2]
         counts = .logical(rows)
+        try Self.check(.logical(rows))
         totals = Self.sums(rows, size: layers * logicalExperts)
         switch archive["average_utilization_rate_over_window"] {
         case .float(let rate) where rate.isFinite: averageUtilization = rate
@@ -90,6 +91,7 @@ extension Recording {
             passes.append(pass)
         }
         counts = records.isEmpty ? .logical([]) : .physical(physical)
+        try Self.check(.physical(physical))
         totals = []
         totals = Self.sums(logicalCounts(), size: layers * logicalExperts)
         guard !details.isEmpty else { return }
