@@ -87,7 +87,7 @@ private func plain(_ value: ArchiveValue) -> ArchiveValue {
             case .uint8: "uint8"
             case .int8: "int8"
             case .int16: "int16"
-            case .int32: "int32"
+            case .int32, .made: "int32"
             case .int64: "int64"
             case .float16: "float16"
             case .bfloat16: "bfloat16"

@@ -3,7 +3,7 @@
 /// A contiguous row-major tensor.
 public struct ArchiveTensor: Sendable, Equatable {
     /// The elements by type.
-    public enum Elements: Sendable, Equatable {
+    public enum Elements: Sendable {
         /// Truth values.
         case bool([Bool])
         /// uint8.
@@ -24,6 +24,8 @@ public struct ArchiveTensor: Sendable, Equatable {
         case float32([Float])
         /// float64.
         case float64([Double])
+        /// int32 again, made whenever they are asked for, so that many large tensors need not exist at once.
+        case made(count: Int, @Sendable () -> [Int32])
     }
 
     /// Sizes, outermost first; empty for a scalar.
@@ -65,6 +67,7 @@ extension ArchiveTensor.Elements {
         case .float16(let bits), .bfloat16(let bits): bits.count
         case .float32(let elements): elements.count
         case .float64(let elements): elements.count
+        case .made(let count, _): count
         }
     }
 
@@ -77,6 +80,7 @@ extension ArchiveTensor.Elements {
         case .int16(let elements): elements.map { Int64($0) }
         case .int32(let elements): elements.map { Int64($0) }
         case .int64(let elements): elements
+        case .made(_, let make): make().map { Int64($0) }
         case .float16, .bfloat16, .float32, .float64: nil
         }
     }
@@ -116,7 +120,16 @@ extension ArchiveTensor.Elements {
         case .float16(let bits), .bfloat16(let bits): try bits.withUnsafeBytes(body)
         case .float32(let elements): try elements.withUnsafeBytes(body)
         case .float64(let elements): try elements.withUnsafeBytes(body)
+        case .made(_, let make): try make().withUnsafeBytes(body)
         }
+    }
+}
+
+extension ArchiveTensor.Elements: Equatable {
+    /// Whether type and bits are equal.
+    public static func == (first: Self, second: Self) -> Bool {
+        guard first.type == second.type, first.count == second.count else { return false }
+        return first.withBytes { first in second.withBytes { first.elementsEqual($0) } }
     }
 }
 
@@ -152,7 +165,7 @@ extension ArchiveTensor.Elements {
         case .uint8: .uint8
         case .int8: .int8
         case .int16: .int16
-        case .int32: .int32
+        case .int32, .made: .int32
         case .int64: .int64
         case .float16: .float16
         case .bfloat16: .bfloat16
@@ -172,7 +185,18 @@ extension ArchiveTensor.Elements {
     init(_ type: ArchiveElementType, _ bytes: UnsafeRawBufferPointer, offset: Int, shape: [Int], strides: [Int]) {
         func gather<Element: FixedWidthInteger & BitwiseCopyable>(_: Element.Type) -> [Element] {
             let count = shape.reduce(1, *)
+            let isContiguous = strides == ArchiveTensor.strides(of: shape)
             return [Element](unsafeUninitializedCapacity: count) { elements, filled in
+                if isContiguous, 1.littleEndian == 1 {
+                    let first = offset * MemoryLayout<Element>.size
+                    let size = count * MemoryLayout<Element>.size
+                    if count > 0 {
+                        UnsafeMutableRawBufferPointer(elements).copyMemory(
+                            from: .init(rebasing: bytes[first..<first + size]))
+                    }
+                    filled = count
+                    return
+                }
                 var indices = [Int](repeating: 0, count: shape.count)
                 var at = offset
                 while filled < count {

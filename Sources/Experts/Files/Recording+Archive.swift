@@ -79,19 +79,22 @@ extension Recording {
         return .dictionary(entries)
     }
 
-    /// `[L, N, max(8, K)]`.
+    /// `[L, N, max(8, K)]`; made when it is written, since all passes together would take several times the recording.
     private func wide(_ pass: PassTokens) -> ArchiveTensor {
-        let (count, topK) = (pass.ids.count, topK ?? 0)
+        let (layers, count, topK) = (layers, pass.ids.count, topK ?? 0)
         let width = max(8, topK)
-        var ids = [Int32](repeating: -1, count: layers * count * width)
-        for token in 0..<count {
-            for layer in 0..<layers {
-                for column in 0..<topK {
-                    ids[(layer * count + token) * width + column] =
-                        Int32(pass.experts[(token * layers + layer) * topK + column])
+        let elements = ArchiveTensor.Elements.made(count: layers * count * width) {
+            var ids = [Int32](repeating: -1, count: layers * count * width)
+            for token in 0..<count {
+                for layer in 0..<layers {
+                    for column in 0..<topK {
+                        ids[(layer * count + token) * width + column] =
+                            Int32(pass.experts[(token * layers + layer) * topK + column])
+                    }
                 }
             }
+            return ids
         }
-        return ArchiveTensor(shape: [layers, count, width], elements: .int32(ids))
+        return ArchiveTensor(shape: [layers, count, width], elements: elements)
     }
 }

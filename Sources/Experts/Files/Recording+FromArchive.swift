@@ -25,12 +25,11 @@ extension Recording {
     }
 
     private init(stat value: ArchiveValue, in archive: ArchiveValue) throws(RecordingError) {
-        var (shape, elements) = try NumberTable.read(value, "logical_count")
+        var (shape, rows) = try NumberTable.read32(value, "logical_count")
         if shape.count == 2 { shape.insert(1, at: 0) }
         guard shape.count == 3, Self.isPlausible(layers: shape[1], width: shape[2]) else {
             throw .malformed(found: "logical_count of shape \(shape)", expected: "[passes, layers, experts]")
         }
-        let rows = try NumberTable.narrow(elements, "logical_count")
         mode = .stat
         layers = shape[1]
         logicalExperts = shape[2]
@@ -73,12 +72,12 @@ extension Recording {
                 throw .malformed(found: "a record with \(record.keys)", expected: "a forward_pass_id")
             }
             if case .int(let rank)? = record["rank"] { self.rank = rank }
-            let (size, numbers) = try NumberTable.read(
+            let (size, numbers) = try NumberTable.read32(
                 record["global_physical_count"] ?? .null, "global_physical_count")
             guard size == shape else {
                 throw .malformed(found: "global_physical_count of shape \(size)", expected: "\(shape)")
             }
-            physical += try NumberTable.narrow(numbers, "global_physical_count")
+            physical += numbers
             var mode: ForwardMode?
             if case .int(let number)? = record["forward_mode"] { mode = ForwardMode(rawValue: number) }
             var pass = Pass(id: id, mode: mode, placement: 0)
@@ -118,7 +117,7 @@ extension Recording {
         let tokenIDs = try list("input_ids") ?? []
         let positions = try list("positions") ?? []
         let lengths = try list("extend_seq_lens") ?? [Int32](repeating: 1, count: tokenIDs.count)
-        let (shape, numbers) = try NumberTable.read(ids, "topk_ids_of_layer")
+        let (shape, numbers) = try NumberTable.read32(ids, "topk_ids_of_layer")
         let count = tokenIDs.count
         // Nested lists of no tokens do not show their innermost size.
         let fits = shape.count == 3 && shape[0] == layers && shape[1] == count || count == 0 && numbers.isEmpty
@@ -132,14 +131,20 @@ extension Recording {
         let width = shape.count == 3 ? shape[2] : 0
         var columns = 0
         var experts = [Int16](repeating: -1, count: numbers.count)
-        for (index, number) in numbers.enumerated() {
-            guard let narrow = Int16(exactly: number) else {
-                throw .malformed(found: "expert \(number)", expected: "at most \(Int16.max)")
+        var index = 0
+        for layer in 0..<layers {
+            for token in 0..<count {
+                for column in 0..<width {
+                    let number = numbers[index]
+                    index += 1
+                    guard number != -1 else { continue }
+                    guard let narrow = Int16(exactly: number) else {
+                        throw .malformed(found: "expert \(number)", expected: "at most \(Int16.max)")
+                    }
+                    experts[(token * layers + layer) * width + column] = narrow
+                    columns = max(columns, column + 1)
+                }
             }
-            let (layer, rest) = index.quotientAndRemainder(dividingBy: count * width)
-            let (token, column) = rest.quotientAndRemainder(dividingBy: width)
-            experts[(token * layers + layer) * width + column] = narrow
-            if narrow != -1 { columns = max(columns, column + 1) }
         }
         let runs = lengths.map { Run(request: nil, tokens: Int($0)) }
         return (PassTokens(ids: tokenIDs, positions: positions, runs: runs, experts: experts), columns)
@@ -193,6 +198,15 @@ enum NumberTable {
             return ([members.count] + (shape ?? []), numbers)
         default: throw .malformed(found: "no \(name)", expected: "a table of whole numbers")
         }
+    }
+
+    /// As `read`, of 32 bits.
+    static func read32(_ value: ArchiveValue, _ name: String) throws(RecordingError) -> (shape: [Int], [Int32]) {
+        if case .tensor(let tensor) = value, case .int32(let numbers) = tensor.elements {
+            return (tensor.shape, numbers)
+        }
+        let (shape, numbers) = try read(value, name)
+        return (shape, try narrow(numbers, name))
     }
 
     /// The numbers as int32.
