@@ -158,4 +158,40 @@ import Testing
         #expect(dump.kept == 1000 / 164 && dump.dropped == PassTally(passes: 14, tokens: 140))
         #expect(Recording(dump).dropped.passes == 14 && Recording(dump).recorded?.tokens == 200)
     }
+
+    @Test(
+        "snapshots are converted on other threads while recording goes on", arguments: [RecorderMode.stat, .perToken])
+    func concurrent(mode: RecorderMode) async throws {
+        let placement = try Placement.trivial(layers: 2, logicalExperts: 8)
+        let recorder = Recorder(
+            layers: 2, logicalExperts: 8, physicalExperts: 8, topK: 2,
+            settings: .init(mode: mode, capacity: .passes(40)))
+        let detail = PassDetail(layers: 2, topK: 2, capacity: 5)
+        var counts = PassCounts(placement: placement)
+        recorder.start()
+        #expect(recorder.wantsDetail == (mode == .perToken))
+        var conversions: [(passes: Int, task: Task<Recording, Never>)] = []
+        var dumped = 0
+        for number in 1...2000 {
+            fill(detail, tokens: 5, slots: 8, request: "r\(number)")
+            counts.begin(pass: number, mode: .decode, tokens: 5, placement: placement)
+            counts.withMutableCounts { $0.update(repeating: Int32(number)) }
+            recorder.append(counts, detail: detail)
+            guard number.isMultiple(of: 50) else { continue }
+            let isDump = number.isMultiple(of: 200)
+            let snapshot = isDump ? recorder.dump() : recorder.snapshot()
+            conversions.append((number - dumped, Task.detached { Recording(snapshot) }))
+            if isDump { dumped = number }
+        }
+        var end = 0
+        for (passes, task) in conversions {
+            let recording = await task.value
+            end += 50
+            let kept = mode == .stat ? min(40, passes) : passes
+            #expect(recording.passes.map(\.id) == Array(end - kept + 1...end))
+            #expect(
+                recording.counts
+                    == .physical((end - kept + 1...end).flatMap { [Int32](repeating: Int32($0), count: 16) }))
+        }
+    }
 }

@@ -209,15 +209,8 @@ extension Recording {
         let lengths = try fields.required("run.tokens", try fields.int32("run.tokens", [owners.count]))
         let ids = try fields.required("token.id", try fields.int32("token.id", [nil]))
         let positions = try fields.required("token.position", try fields.int32("token.position", [ids.count]))
-        let wide = try fields.required("token.experts", try fields.int32("token.experts", [ids.count, layers, topK]))
-        var experts: [Int16] = []
-        experts.reserveCapacity(wide.count)
-        for expert in wide {
-            guard let narrow = Int16(exactly: expert) else {
-                throw .malformed(found: "expert \(expert)", expected: "at most \(Int16.max)")
-            }
-            experts.append(narrow)
-        }
+        let shape = [ids.count, layers, topK]
+        let experts = try fields.required("token.experts", try fields.int16("token.experts", shape))
         var result: [PassTokens] = []
         var (token, run) = (0, 0)
         for (size, count) in zip(sizes, runCounts) {

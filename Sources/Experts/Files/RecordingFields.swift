@@ -69,6 +69,24 @@ struct RecordingFields {
         return try NumberTable.narrow(try integers(name, tensor), name)
     }
 
+    /// As `int32`, of numbers that fit 16 bits.
+    func int16(_ name: String, _ shape: [Int?]) throws(RecordingError) -> [Int16]? {
+        if let tensor = tensor(name), case .int16(let elements) = tensor.elements {
+            try check(name, tensor, shape)
+            return elements
+        }
+        guard let wide = try int32(name, shape) else { return nil }
+        var narrow: [Int16] = []
+        narrow.reserveCapacity(wide.count)
+        for number in wide {
+            guard let number = Int16(exactly: number) else {
+                throw .malformed(found: "\(number) in \(name)", expected: "numbers of 16 bits")
+            }
+            narrow.append(number)
+        }
+        return narrow
+    }
+
     /// As `int32`, with more bits.
     func int64(_ name: String, _ shape: [Int?]) throws(RecordingError) -> [Int64]? {
         guard let tensor = tensor(name) else { return nil }

@@ -26,6 +26,8 @@ public final class Recorder {
     public let topK: Int
     /// Whether `append` keeps what it is given.
     public private(set) var isRecording = false
+    /// Whether `append` needs the pass's tokens now.
+    public var wantsDetail: Bool { isRecording && settings.mode == .perToken }
     /// Passes recorded since the last reset, kept or not.
     public private(set) var recorded = PassTally()
     /// Those of them that did not fit the byte budget.
