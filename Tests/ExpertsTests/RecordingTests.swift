@@ -155,7 +155,7 @@ private func randomRecording(_ mode: RecorderMode, seed: UInt64) throws -> Recor
 
     @Test("a file cut off anywhere is an error", arguments: Recording.Format.allCases, RecorderMode.allCases)
     func truncated(format: Recording.Format, mode: RecorderMode) throws {
-        let whole = try randomRecording(mode, seed: 2).bytes(format)
+        let whole = try randomRecording(mode, seed: 1).bytes(format)
         // A JSON text is whole without its last newline.
         let step = max(1, whole.count / 3000)
         for length in stride(from: 0, to: whole.count - 1, by: step) {

@@ -8,27 +8,9 @@
 /// The machine for one stream.
 struct PickleReader {
     /// Containers inside one another.
-    private static let deepest = 64
+    static let deepest = 64
 
-    /// What may be named.
-    private enum Global {
-        case rebuildTensor, orderedDictionary, size
-        case storage(ArchiveElementType)
-
-        init?(module: String, name: String) {
-            switch (module, name) {
-            case ("torch._utils", "_rebuild_tensor_v2"): self = .rebuildTensor
-            case ("collections", "OrderedDict"): self = .orderedDictionary
-            case ("torch", "Size"): self = .size
-            case ("torch", _):
-                guard let type = ArchiveElementType(rawValue: name) else { return nil }
-                self = .storage(type)
-            default: return nil
-            }
-        }
-    }
-
-    private enum Object {
+    enum Object {
         case value(ArchiveValue)
         case list([Int])
         case tuple([Int])
@@ -37,17 +19,19 @@ struct PickleReader {
         case storage(ArchiveElementType, bytes: UnsafeRawBufferPointer)
     }
 
-    private let stream: UnsafeRawBufferPointer
-    private let storage: (String) throws(ArchiveError) -> UnsafeRawBufferPointer?
-    private var at = 0
-    private var objects: [Object] = []
+    let stream: UnsafeRawBufferPointer
+    let storage: (String) throws(ArchiveError) -> UnsafeRawBufferPointer?
+    /// Those asked for: a checksum is verified once, however often a storage is named.
+    var storages: [String: UnsafeRawBufferPointer] = [:]
+    var at = 0
+    var objects: [Object] = []
     private var stack: [Int] = []
     private var marks: [Int] = []
     private var memo: [Int: Int] = [:]
     /// Values that the result may still have, each use of a shared object counted.
     private var values: Int
     /// Bytes that tensors may still take: views may share a storage, but not without end.
-    private var tensorBytes: Int
+    var tensorBytes: Int
 
     /// A machine for `stream`; `storage` gives the bytes of the archive's entry `data/<key>`.
     init(
@@ -171,111 +155,25 @@ struct PickleReader {
         return list
     }
 
-    // MARK: Globals and tensors
-
-    private mutating func findGlobal() throws(ArchiveError) {
-        let (module, name) = (try line(), try line())
-        guard let global = Global(module: module, name: name) else {
-            throw .refused("it names \(module).\(name), which is not among what tensors need")
-        }
-        push(.global(global))
-    }
-
-    /// ("storage", class, key, location, element count) becomes the bytes of the archive's entry `data/<key>`.
-    private mutating func findStorage() throws(ArchiveError) {
-        guard case .tuple(let parts) = objects[try pop()], parts.count == 5,
-            case .value(.string("storage")) = objects[parts[0]], case .global(.storage(let type)) = objects[parts[1]],
-            case .value(.string(let key)) = objects[parts[2]], case .value(.string) = objects[parts[3]],
-            case .value(.int(let count)) = objects[parts[4]]
-        else { throw .refused("it refers to something that is no storage of a known type") }
-        guard let bytes = try storage(key) else { throw .damaged("the entry data/\(key) is missing") }
-        let (size, overflow) = count.multipliedReportingOverflow(by: type.sizeInBytes)
-        guard count >= 0, !overflow, size <= bytes.count else {
-            throw .damaged("the storage data/\(key) should hold \(count) elements and has \(bytes.count) bytes")
-        }
-        push(.storage(type, bytes: UnsafeRawBufferPointer(rebasing: bytes[..<size])))
-    }
-
-    private mutating func call() throws(ArchiveError) {
-        guard case .tuple(let arguments) = objects[try pop()], case .global(let global) = objects[try pop()] else {
-            throw .refused("its pickle calls something that is no known function")
-        }
-        switch global {
-        case .orderedDictionary where arguments.isEmpty: push(.dictionary([]))
-        case .size where arguments.count == 1:
-            guard case .tuple(let sizes) = objects[arguments[0]] else { throw .refused("a size is no tuple") }
-            push(.tuple(sizes))
-        case .rebuildTensor: try rebuildTensor(arguments)
-        default: throw .refused("its pickle calls a class with \(arguments.count) arguments")
-        }
-    }
-
-    /// (storage, offset, shape, strides, requires grad, hooks), perhaps with metadata after them.
-    private mutating func rebuildTensor(_ arguments: [Int]) throws(ArchiveError) {
-        guard arguments.count >= 6, case .storage(let type, let bytes) = objects[arguments[0]],
-            case .value(.int(let offset)) = objects[arguments[1]], let shape = numbers(arguments[2]),
-            let strides = numbers(arguments[3]), shape.count == strides.count, shape.count <= Self.deepest
-        else { throw .refused("it has a tensor that is not made of storage, offset, shape and strides") }
-        let available = bytes.count / type.sizeInBytes
-        var count = 1
-        var last = offset
-        var fits = offset >= 0
-        for (size, stride) in zip(shape, strides) {
-            let (product, tooMany) = count.multipliedReportingOverflow(by: size)
-            let (reach, tooWide) = max(0, size - 1).multipliedReportingOverflow(by: stride)
-            let (sum, tooFar) = last.addingReportingOverflow(reach)
-            guard size >= 0, stride >= 0, !tooMany, !tooWide, !tooFar else {
-                throw .damaged("a tensor has the shape \(shape) and the strides \(strides)")
-            }
-            (count, last) = (product, sum)
-        }
-        if count > 0 { fits = fits && last < available }
-        guard fits else {
-            throw .damaged(
-                "a tensor of shape \(shape), strides \(strides), offset \(offset) leaves its \(available) elements")
-        }
-        let (size, overflow) = count.multipliedReportingOverflow(by: type.sizeInBytes)
-        guard !overflow, size <= tensorBytes else {
-            throw .refused("its tensors take far more bytes than the file has")
-        }
-        tensorBytes -= size
-        push(
-            .value(
-                .tensor(
-                    ArchiveTensor(
-                        shape: shape,
-                        elements: .init(type, bytes, offset: offset, shape: shape, strides: strides)))))
-    }
-
-    private func numbers(_ object: Int) -> [Int]? {
-        guard case .tuple(let members) = objects[object] else { return nil }
-        var numbers: [Int] = []
-        for member in members {
-            guard case .value(.int(let number)) = objects[member] else { return nil }
-            numbers.append(number)
-        }
-        return numbers
-    }
-
     // MARK: Stack and stream
 
-    private mutating func push(_ object: Object) {
+    mutating func push(_ object: Object) {
         stack.append(objects.count)
         objects.append(object)
     }
 
-    private func top() throws(ArchiveError) -> Int {
+    func top() throws(ArchiveError) -> Int {
         guard let top = stack.last, stack.count > marks.last ?? 0 else { throw .damaged("the pickle's stack is empty") }
         return top
     }
 
-    private mutating func pop() throws(ArchiveError) -> Int {
+    mutating func pop() throws(ArchiveError) -> Int {
         let top = try top()
         stack.removeLast()
         return top
     }
 
-    private mutating func pop(_ count: Int) throws(ArchiveError) -> [Int] {
+    mutating func pop(_ count: Int) throws(ArchiveError) -> [Int] {
         guard stack.count - (marks.last ?? 0) >= count else { throw .damaged("the pickle's stack is empty") }
         defer { stack.removeLast(count) }
         return Array(stack.suffix(count))
@@ -313,7 +211,7 @@ struct PickleReader {
         return Int(truncatingIfNeeded: Int64(bitPattern: bits << shift) >> shift)
     }
 
-    private mutating func line() throws(ArchiveError) -> String {
+    mutating func line() throws(ArchiveError) -> String {
         guard let end = stream[at...].prefix(256).firstIndex(of: 10) else { throw .damaged("the pickle is cut off") }
         defer { at = end + 1 }
         return String(decoding: stream[at..<end], as: UTF8.self)
