@@ -58,9 +58,9 @@ import Testing
 
     @Test("a window forgets its oldest values", arguments: [1, 9, 10, 999, 1000, 1001, 2500])
     func window(passes: Int) {
-        var window = BalancednessWindow()
+        var window = BalancednessWindow(layers: 1)
         #expect(window.mean(last: 10) == nil)
-        for pass in 0..<passes { window.append(Float(pass)) }
+        for pass in 0..<passes { window.append([Float(pass)]) }
         #expect(window.count == min(passes, 1000))
         for last in [10, 100, 1000] {
             let used = (0..<passes).suffix(last)
@@ -69,5 +69,18 @@ import Testing
         }
         window.removeAll()
         #expect(window.mean(last: 1000) == nil)
+    }
+
+    @Test("each layer has its own mean, and the newer of two windows comes last")
+    func layers() {
+        var window = BalancednessWindow(layers: 3)
+        var newer = window
+        for pass in 0..<700 { window.append([Float(pass), 1, 0.5]) }
+        for pass in 700..<1100 { newer.append([Float(pass), 1, 0.25]) }
+        window.append(contentsOf: newer)
+        #expect(window.count == 1000)
+        #expect(window.layerMeans(last: 10) == [1094.5, 1, 0.25])
+        #expect(window.layerMeans(last: 1000) == [599.5, 1, 0.4])
+        #expect(window.mean(last: 10) == Float((1094.5 + 1 + 0.25) / 3))
     }
 }

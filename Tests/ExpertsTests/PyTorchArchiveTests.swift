@@ -37,10 +37,12 @@ import Testing
 
     @Test("the contract's dictionary takes 238 and 48 bytes")
     func contractSizes() throws {
-        let snapshot = Snapshot(
-            layers: 2, logicalExperts: 3, logicalCounts: Array(0..<12), rowOrder: [0, 1], totals: [], passes: 2,
-            tokens: 4, balancedness: BalancednessWindow())
-        let entries = try StoredEntries(PyTorchArchive.bytes(StatDump.value(snapshot), root: "dump"))
+        let value = ArchiveValue.dictionary([
+            .init("rank", .int(0)),
+            .init("logical_count", .tensor(ArchiveTensor(shape: [2, 2, 3], elements: .int32(Array(0..<12))))),
+            .init("average_utilization_rate_over_window", .null),
+        ])
+        let entries = try StoredEntries(PyTorchArchive.bytes(value, root: "dump"))
         #expect(try entries.data("data.pkl").count == 238)
         #expect(try entries.data("data/0").count == 48)
         #expect(try entries.data("version") == Array("3\n".utf8))
@@ -73,38 +75,5 @@ import Testing
     func deterministic() throws {
         let value = ArchiveValue.tensor(ArchiveTensor(shape: [], elements: .float32([1.5])))
         #expect(try PyTorchArchive.bytes(value, root: "r") == PyTorchArchive.bytes(value, root: "r"))
-    }
-}
-
-@Suite struct StatDumpTests {
-    /// A folder of this test's own, with a parent that does not exist yet.
-    private let folder = FileManager.default.temporaryDirectory
-        .appending(path: "experts-\(UUID().uuidString)/nested").path()
-
-    private let snapshot = Snapshot(
-        layers: 1, logicalExperts: 2, logicalCounts: [3, 4], rowOrder: [0], totals: [3, 4], passes: 1, tokens: 7,
-        balancedness: BalancednessWindow())
-
-    @Test("the file appears under its name, alone, in a new folder")
-    func file() throws {
-        defer { try? FileManager.default.removeItem(atPath: folder + "/..") }
-        let path = try StatDump.write(snapshot, folder: folder, time: 1_747_654_321.25, averageUtilization: 0.8125)
-        #expect(path == folder + "/expert_distribution_recorder_1747654321.25.pt")
-        #expect(
-            try FileManager.default.contentsOfDirectory(atPath: folder)
-                == ["expert_distribution_recorder_1747654321.25.pt"])
-        let archive = try StoredEntries(Array(Data(contentsOf: URL(filePath: path))))
-        #expect(try archive.root() == "expert_distribution_recorder_1747654321.25")
-        #expect(try archive.value() == StatDump.value(snapshot, averageUtilization: 0.8125))
-    }
-
-    @Test("an impossible folder is an error that names it")
-    func impossibleFolder() throws {
-        #expect {
-            try StatDump.write(snapshot, folder: "/dev/null/dumps", time: 1)
-        } throws: { error in
-            guard case ArchiveError.file("/dev/null/dumps", _) = error else { return false }
-            return true
-        }
     }
 }

@@ -1,9 +1,10 @@
 // The recorder against golden dumps, and its control sequences.
 
-import Experts
 import Foundation
 import Support
 import Testing
+
+@testable import Experts
 
 /// The physical ids of one pass, `[tokens][K]` per layer that routed.
 private struct PassInput: Decodable {
@@ -50,6 +51,15 @@ private func pass(_ placement: Placement, _ count: Int32, tokens: Int = 1) -> Pa
     return pass
 }
 
+extension Recorder {
+    /// A recorder of counts for a placement.
+    fileprivate convenience init(_ placement: Placement, capacity: RecorderSettings.Capacity) {
+        self.init(
+            layers: placement.layers, logicalExperts: placement.logicalExperts,
+            physicalExperts: placement.physicalExperts, topK: 2, settings: .init(capacity: capacity))
+    }
+}
+
 @Suite struct RecorderTests {
     private struct Input: Decodable {
         var map: [[Int]]
@@ -91,8 +101,7 @@ private func pass(_ placement: Placement, _ count: Int32, tokens: Int = 1) -> Pa
         let expected = try Golden.decode(Expected.self, "recorder/\(name)/expected.json")
         let placement = try Placement(
             rows: input.map, logicalExperts: expected.total[0].count, ranks: expected.ranks[0][0].count)
-        var recorder = Recorder(
-            layers: placement.layers, logicalExperts: placement.logicalExperts, capacity: .unbounded)
+        let recorder = Recorder(placement, capacity: .unbounded)
         recorder.start()
         for (index, pass) in input.passes.enumerated() {
             let pass = try pass.counts(placement)
@@ -106,12 +115,13 @@ private func pass(_ placement: Placement, _ count: Int32, tokens: Int = 1) -> Pa
             }
         }
         let snapshot = recorder.dump()
-        #expect(snapshot.logicalCounts == flat(expected.logical))
+        #expect(snapshot.timeOrderedCounts() == flat(expected.logical))
         #expect(snapshot.totals == expected.total.flatMap { $0 })
 
         let golden = try StoredEntries(Array(Golden.data("recorder/\(name)/stat.pt")))
-        #expect(try golden.value() == StatDump.value(snapshot))
-        let ours = try StoredEntries(PyTorchArchive.bytes(StatDump.value(snapshot), root: "r"))
+        let recording = Recording(snapshot)
+        #expect(try golden.value() == recording.archive())
+        let ours = try StoredEntries(recording.bytes(.pt))
         #expect(try ours.data("data.pkl") == golden.data("data.pkl"))
         #expect(try ours.data("data/0") == golden.data("data/0"))
     }
@@ -144,7 +154,7 @@ private func pass(_ placement: Placement, _ count: Int32, tokens: Int = 1) -> Pa
         }
         let test = try Golden.decode(Case.self, "recorder/circular_buffer/case.json")
         let placement = try Placement(rows: test.map, logicalExperts: 4)
-        var recorder = Recorder(layers: 2, logicalExperts: 4, capacity: .passes(test.capacity))
+        let recorder = Recorder(placement, capacity: .passes(test.capacity))
         recorder.start()
         var dumps: [Snapshot] = []
         var history: [[Int32]] = []
@@ -156,7 +166,7 @@ private func pass(_ placement: Placement, _ count: Int32, tokens: Int = 1) -> Pa
         }
         for (index, dump) in dumps.enumerated() {
             let golden = try StoredEntries(Array(Golden.data("recorder/circular_buffer/dump\(index).pt")))
-            #expect(try golden.value() == StatDump.value(dump))
+            #expect(try golden.value() == Recording(dump).archive())
         }
         #expect(dumps.map(\.passes) == [5, 2])
         #expect(dumps[0].timeOrderedCounts() == history[2..<5].flatMap { $0 })
@@ -167,10 +177,9 @@ private func pass(_ placement: Placement, _ count: Int32, tokens: Int = 1) -> Pa
     @Test("start forgets, stop keeps, dump hands out and forgets but changes no state", arguments: [4, -1])
     func controlSequence(setting: Int) throws {
         let placement = try Placement.trivial(layers: 1, logicalExperts: 2)
-        var recorder = Recorder(
-            layers: 1, logicalExperts: 2, capacity: try #require(Recorder.Capacity(setting: setting)))
+        let recorder = Recorder(placement, capacity: try #require(RecorderSettings.Capacity(setting: setting)))
         recorder.append(pass(placement, 1))
-        #expect(recorder.passes == 0, "nothing before start")
+        #expect(recorder.recorded.passes == 0, "nothing before start")
         let firstStart = recorder.start()
         recorder.append(pass(placement, 2, tokens: 5))
         recorder.append(pass(placement, 3, tokens: 6))
@@ -194,22 +203,25 @@ private func pass(_ placement: Placement, _ count: Int32, tokens: Int = 1) -> Pa
         let restarted = recorder.dump()
         #expect(secondStart && restarted.totals == [9, 0], "a second start forgets too")
         let empty = recorder.dump()
-        #expect(empty.passes == 0 && empty.tokens == 0 && empty.rowOrder.isEmpty)
-        #expect(empty.logicalCounts.allSatisfy { $0 == 0 })
-        #expect(empty.rows == (setting == -1 ? 0 : 4))
+        #expect(empty.passes == 0 && empty.tokens == 0 && empty.kept == 0)
+        let rows = setting == -1 ? 0 : 4
+        let counts = ArchiveTensor(shape: [rows, 1, 2], elements: .int32([Int32](repeating: 0, count: 2 * rows)))
+        #expect(Recording(empty).archive()["logical_count"] == .tensor(counts))
+        #expect(
+            Recording(empty).archive(.time)["logical_count"] == .tensor(.init(shape: [0, 1, 2], elements: .int32([]))))
         #expect(empty.balancedness.mean(last: 1000) == nil)
     }
 
-    @Test("an unbounded recorder keeps every pass across its doublings, also in a second recording")
+    @Test("an unbounded recorder keeps every pass across its chunks, also in a second recording")
     func unboundedGrowth() throws {
         let placement = try Placement.trivial(layers: 1, logicalExperts: 2)
-        var recorder = Recorder(layers: 1, logicalExperts: 2, capacity: .unbounded)
-        for passes in [Int32(300), 3, 513] {
+        let recorder = Recorder(placement, capacity: .unbounded)
+        for passes in [Int32(300), 3, 200_513] {
             recorder.start()
             for number in 0..<passes { recorder.append(pass(placement, number)) }
             let dump = recorder.dump()
-            #expect(dump.logicalCounts == (0..<passes).flatMap { [$0, 0] })
-            #expect(dump.rows == Int(passes))
+            #expect(dump.timeOrderedCounts() == (0..<passes).flatMap { [$0, 0] })
+            #expect(dump.kept == Int(passes) && dump.dropped == PassTally())
         }
     }
 
@@ -217,7 +229,7 @@ private func pass(_ placement: Placement, _ count: Int32, tokens: Int = 1) -> Pa
     func acrossPlacements() throws {
         let before = try Placement(rows: [[0, 1, 0]], logicalExperts: 2)
         let after = try Placement(rows: [[1, 0, 1]], logicalExperts: 2, epoch: 1)
-        var recorder = Recorder(layers: 1, logicalExperts: 2, capacity: .passes(2))
+        let recorder = Recorder(before, capacity: .passes(2))
         recorder.start()
         var pass = PassCounts(placement: before)
         for placement in [before, after] {
@@ -226,7 +238,12 @@ private func pass(_ placement: Placement, _ count: Int32, tokens: Int = 1) -> Pa
             recorder.append(pass)
         }
         let dump = recorder.dump()
-        #expect(dump.logicalCounts == [10, 5, 5, 10])
+        #expect(dump.timeOrderedCounts() == [10, 5, 5, 10])
+        #expect(
+            dump.totals == [15, 15] && dump.totals(of: .extend) == [15, 15] && dump.totals(of: .decode) == [0, 0])
+        let recording = Recording(dump)
+        #expect(recording.placements == [before, after] && recording.passes.map(\.placement) == [0, 1])
+        #expect(recording.logicalCounts() == [10, 5, 5, 10])
     }
 
     @Test("beginning a pass clears the last one")
@@ -244,17 +261,18 @@ private func pass(_ placement: Placement, _ count: Int32, tokens: Int = 1) -> Pa
     @Test(
         "a buffer setting is positive or -1", arguments: [(1000, true), (1, true), (-1, true), (0, false), (-2, false)])
     func settings(setting: Int, isValid: Bool) {
-        #expect((Recorder.Capacity(setting: setting) != nil) == isValid)
+        #expect((RecorderSettings.Capacity(setting: setting) != nil) == isValid)
     }
 
     @Test(
-        "a dump that is put back is as if it had not been made", arguments: [Recorder.Capacity.passes(4), .unbounded],
+        "a dump that is put back is as if it had not been made",
+        arguments: [RecorderSettings.Capacity.passes(4), .unbounded],
         0...6)
-    func restore(capacity: Recorder.Capacity, before: Int) throws {
+    func restore(capacity: RecorderSettings.Capacity, before: Int) throws {
         let placement = try Placement.trivial(layers: 2, logicalExperts: 3)
         for after in 0...6 {
-            var recorder = Recorder(layers: 2, logicalExperts: 3, capacity: capacity)
-            var reference = recorder
+            let recorder = Recorder(placement, capacity: capacity)
+            let reference = Recorder(placement, capacity: capacity)
             recorder.start()
             reference.start()
             var random = SeededGenerator(seed: UInt64(before * 10 + after))
@@ -279,9 +297,59 @@ private func pass(_ placement: Placement, _ count: Int32, tokens: Int = 1) -> Pa
             recorder.restore(snapshot)
             #expect(recorder.snapshot().timeOrderedCounts() == reference.snapshot().timeOrderedCounts())
             #expect(recorder.snapshot().totals == reference.snapshot().totals)
-            #expect(recorder.passes == reference.passes)
-            #expect(recorder.tokens == reference.tokens)
+            #expect(Recording(recorder.snapshot()) == Recording(reference.snapshot()))
+            #expect(recorder.recorded == reference.recorded)
             #expect(recorder.balancedness.mean(last: 3) == reference.balancedness.mean(last: 3))
+        }
+    }
+
+    @Test("a window is right at every size, and snapshots keep what they saw", arguments: [1, 2, 3, 5, 8, 13, 40])
+    func window(capacity: Int) throws {
+        let placement = try Placement.trivial(layers: 1, logicalExperts: 2)
+        let recorder = Recorder(placement, capacity: .passes(capacity))
+        recorder.start()
+        var snapshots: [(passes: Int, snapshot: Snapshot)] = []
+        for number in 1...200 {
+            recorder.append(pass(placement, Int32(number)))
+            if number.isMultiple(of: 7) { snapshots.append((number, recorder.snapshot())) }
+        }
+        for (passes, snapshot) in snapshots {
+            let kept = (1...passes).suffix(capacity)
+            #expect(snapshot.timeOrderedCounts() == kept.flatMap { [Int32($0), 0] })
+            #expect(snapshot.kept == kept.count && snapshot.passes == passes)
+            #expect(snapshot.totals == [Int64(passes * (passes + 1) / 2), 0])
+            #expect(Recording(snapshot).passes.map(\.id) == Array(kept))
+        }
+    }
+
+    @Test("a full window takes no more memory, also after a reset")
+    func steadyMemory() throws {
+        let placement = try Placement.trivial(layers: 4, logicalExperts: 8)
+        let recorder = Recorder(placement, capacity: .passes(16))
+        for _ in 0..<3 {
+            recorder.start()
+            for number in 1...100 { recorder.append(pass(placement, Int32(number))) }
+            #expect(recorder.chunksInHand <= 6)
+        }
+    }
+
+    @Test("what a budget does not hold is dropped from the end on and counted, and sums go on")
+    func budget() throws {
+        let placement = try Placement.trivial(layers: 1, logicalExperts: 2)
+        for mode in [RecorderMode.stat, .perPass] {
+            let recorder = Recorder(
+                layers: 1, logicalExperts: 2, physicalExperts: 2, topK: 1,
+                settings: .init(mode: mode, capacity: .unbounded, byteBudget: 80))
+            recorder.start()
+            for number in 1...15 { recorder.append(pass(placement, Int32(number), tokens: 3)) }
+            var dump = recorder.dump()
+            #expect(dump.timeOrderedCounts() == (1...10).flatMap { [$0, 0] })
+            #expect(
+                dump.dropped == PassTally(passes: 5, tokens: 15) && dump.recorded == PassTally(passes: 15, tokens: 45))
+            #expect(dump.totals == [120, 0])
+            recorder.append(pass(placement, 16))
+            dump = recorder.dump()
+            #expect(dump.kept == 1 && dump.dropped == PassTally(), "a dump makes room")
         }
     }
 }

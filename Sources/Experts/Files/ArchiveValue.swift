@@ -14,6 +14,8 @@ public indirect enum ArchiveValue: Sendable, Equatable {
     case string(String)
     /// A list.
     case list([ArchiveValue])
+    /// A tuple.
+    case tuple([ArchiveValue])
     /// A dictionary with string keys, in writing order.
     case dictionary([Entry])
     /// A tensor on the CPU.
@@ -32,58 +34,10 @@ public indirect enum ArchiveValue: Sendable, Equatable {
             self.value = value
         }
     }
-}
 
-/// A contiguous row-major tensor.
-public struct ArchiveTensor: Sendable, Equatable {
-    /// The elements by type.
-    public enum Elements: Sendable, Equatable {
-        /// int32.
-        case int32([Int32])
-        /// int64.
-        case int64([Int64])
-        /// float32.
-        case float32([Float])
-
-        /// How many there are.
-        public var count: Int {
-            switch self {
-            case .int32(let elements): elements.count
-            case .int64(let elements): elements.count
-            case .float32(let elements): elements.count
-            }
-        }
-
-        /// The elements' bytes as they lie in memory.
-        func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
-            switch self {
-            case .int32(let elements): try elements.withUnsafeBytes(body)
-            case .int64(let elements): try elements.withUnsafeBytes(body)
-            case .float32(let elements): try elements.withUnsafeBytes(body)
-            }
-        }
-    }
-
-    /// Sizes, outermost first; empty for a scalar.
-    public let shape: [Int]
-    /// The elements, row-major.
-    public let elements: Elements
-
-    /// A tensor; the shape's product is the number of elements.
-    public init(shape: [Int], elements: Elements) {
-        precondition(shape.reduce(1, *) == elements.count, "\(elements.count) elements for the shape \(shape)")
-        self.shape = shape
-        self.elements = elements
-    }
-
-    /// Elements to the next index of each dimension; a size of zero counts as one.
-    var strides: [Int] {
-        var strides: [Int] = []
-        var step = 1
-        for size in shape.reversed() {
-            strides.append(step)
-            step *= max(size, 1)
-        }
-        return strides.reversed()
+    /// The value under `key`, if this is a dictionary that has it.
+    public subscript(key: String) -> ArchiveValue? {
+        guard case .dictionary(let entries) = self else { return nil }
+        return entries.last { $0.key == key }?.value
     }
 }

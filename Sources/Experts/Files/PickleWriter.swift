@@ -35,6 +35,7 @@ struct PickleWriter {
             code("]")
             remember()
             writeItems(values, one: "a", many: "e") { $0.write($1) }
+        case .tuple(let values): write(tuple: values)
         case .dictionary(let entries):
             code("}")
             remember()
@@ -104,7 +105,7 @@ struct PickleWriter {
 
         code("(")
         write("storage")
-        writeGlobal("torch", tensor.elements.storageClass)
+        writeGlobal("torch", tensor.elements.type.storageClass)
         write(String(tensors.count))
         write("cpu")
         write(tensor.elements.count)
@@ -114,8 +115,8 @@ struct PickleWriter {
         tensors.append(tensor)
 
         write(0)
-        writeTuple(tensor.shape)
-        writeTuple(tensor.strides)
+        write(tuple: tensor.shape.map(ArchiveValue.int))
+        write(tuple: tensor.strides.map(ArchiveValue.int))
         write(.bool(false))
         writeGlobal("collections", "OrderedDict")
         code(")")
@@ -127,7 +128,7 @@ struct PickleWriter {
         remember()
     }
 
-    private mutating func writeTuple(_ values: [Int]) {
+    private mutating func write(tuple values: [ArchiveValue]) {
         if values.isEmpty { return code(")") }
         if values.count > 3 { code("(") }
         for value in values { write(value) }
@@ -164,16 +165,5 @@ struct PickleWriter {
 
     private mutating func append(_ value: some FixedWidthInteger) {
         withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
-    }
-}
-
-extension ArchiveTensor.Elements {
-    /// The storage class that readers know the element type by.
-    fileprivate var storageClass: String {
-        switch self {
-        case .int32: "IntStorage"
-        case .int64: "LongStorage"
-        case .float32: "FloatStorage"
-        }
     }
 }

@@ -1,7 +1,10 @@
 // Balancedness: how evenly a load falls on the ranks. Pure arithmetic in float32, as dashboards expect it.
 //
 // Rate of a layer: (mean + 1e-5) / (max + 1e-5) over the ranks' pair counts, so 1 is even, 1/G is one rank doing all,
-// and a layer without any load is 1.
+// and a layer without any load is 1. Mean and maximum are taken over ranks, never over layers; the value of a pass is
+// the mean of its layers' rates. With four ranks:
+//     [10, 10, 10, 10]  1.0            [30, 10, 20, 20]  0.66666675
+//     [40,  0,  0,  0]  0.25000018     [ 0,  0,  0,  0]  1.0
 
 /// How evenly pairs fall on ranks.
 public enum Balancedness {
@@ -39,55 +42,34 @@ public enum Balancedness {
     /// - Returns: a rate in (0, 1].
     public static func mean(_ counts: UnsafeBufferPointer<Int32>, layers: Int, ranks: Int) -> Float {
         precondition(layers > 0 && counts.count % layers == 0, "\(counts.count) counts in \(layers) layers")
-        let width = counts.count / layers
         var sum: Float = 0
-        for layer in 0..<layers {
-            sum += rate(
-                ofLayer: UnsafeBufferPointer(rebasing: counts[layer * width..<(layer + 1) * width]), ranks: ranks)
-        }
+        eachRate(counts, layers: layers, ranks: ranks) { sum += $1 }
         return sum / Float(layers)
     }
-}
 
-/// The balancedness of the last 1000 passes.
-public struct BalancednessWindow: Sendable, Equatable {
-    /// How many passes are remembered.
-    public static let capacity = 1000
-
-    private var values = [Float](repeating: 0, count: capacity)
-    private var next = 0
-    /// Passes remembered so far; at most `capacity`.
-    public private(set) var count = 0
-
-    /// An empty window.
-    public init() {}
-
-    /// Remembers the value of one more pass, forgetting the oldest when full.
-    public mutating func append(_ value: Float) {
-        values[next] = value
-        next = (next + 1) % Self.capacity
-        count = min(count + 1, Self.capacity)
-    }
-
-    /// Remembers the passes of `newer`, oldest first.
-    public mutating func append(contentsOf newer: BalancednessWindow) {
-        for age in (0..<newer.count).reversed() {
-            append(newer.values[(newer.next - 1 - age + Self.capacity) % Self.capacity])
-        }
-    }
-
-    /// Forgets all passes.
-    public mutating func removeAll() { count = 0 }
-
-    /// The mean over the last `passes` passes, or over those there are.
+    /// Calls `body` with each layer and its rate.
     ///
-    /// - Parameter passes: usually 10, 100 or 1000.
-    /// - Returns: nil when no pass is remembered.
-    public func mean(last passes: Int) -> Float? {
-        let used = min(passes, count)
-        guard used > 0 else { return nil }
-        var sum = 0.0
-        for age in 1...used { sum += Double(values[(next - age + Self.capacity) % Self.capacity]) }
-        return Float(sum / Double(used))
+    /// - Parameters:
+    ///   - counts: one pass's pairs per physical expert, `[L, P]`, row-major; a rank's sum fits 32 bits.
+    ///   - layers: L.
+    ///   - ranks: G; divides P.
+    ///   - body: takes a layer and its rate.
+    static func eachRate(
+        _ counts: UnsafeBufferPointer<Int32>, layers: Int, ranks: Int, _ body: (Int, Float) -> Void
+    ) {
+        let width = counts.count / layers
+        let chunk = width / ranks
+        for layer in 0..<layers {
+            var busiest: Int32 = 0
+            var total = 0
+            for rank in 0..<ranks {
+                var load: Int32 = 0
+                let first = layer * width + rank * chunk
+                for slot in first..<first + chunk { load &+= counts[slot] }
+                busiest = max(busiest, load)
+                total += Int(load)
+            }
+            body(layer, (Float(total) / Float(ranks) + 1e-5) / (Float(busiest) + 1e-5))
+        }
     }
 }

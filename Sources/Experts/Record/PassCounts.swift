@@ -13,6 +13,16 @@ public enum ForwardMode: Int, Sendable, Equatable {
     case mixed = 3
     /// No tokens: the rank only took part.
     case idle = 4
+    /// Checks drafted tokens. This and those below only occur in files of other engines.
+    case targetVerify = 5
+    /// Drafts after a check.
+    case draftExtend = 6
+    /// Takes over keys and values computed elsewhere.
+    case prebuilt = 7
+    /// A prompt, some layers at a time.
+    case splitPrefill = 8
+    /// Refines a block of a diffusion model.
+    case diffusionExtend = 9
 }
 
 /// The counts of one forward pass, and under which placement they were made.

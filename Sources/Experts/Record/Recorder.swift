@@ -1,74 +1,81 @@
 // Recorder: keeps what passes counted, between start and dump.
 //
 // Owner: the Engine actor. Not thread-safe; control calls land between passes.
-// Counts are folded from physical to logical experts on arrival, with the placement of their own pass, so a dump that
-// spans a rebalance is exact. The order of pairs is not kept; each routed (token, slot) counts once.
-// Bounded form: memory for all passes is taken at once, an append allocates nothing, and a write position runs round.
-// As existing readers expect, a dump then has every row in storage order, unused rows zero, and a reset leaves the
-// write position where it is; `Snapshot.rowOrder` says which rows are used, oldest first.
+// Goals, in order: counts that are right, an append that costs next to nothing, bounded memory, a simple file.
+//   - Each routed (token, slot) counts once, under the placement of its own pass; conversion to experts is the
+//     snapshot's affair, so a dump that spans a rebalance is exact.
+//   - Passes are copied into chunks (see PassChunk). A window of passes gives its oldest chunk to the newest passes,
+//     so steady recording allocates nothing; a dump hands the chunks over, so neither it nor a reset copies or clears.
+//   - Without a window passes are kept until the byte budget is used up. Then recording of rows ends and what comes
+//     later is counted as dropped, so that the rows form an unbroken beginning; sums and balancedness go on.
 
-/// Keeps the logical counts `[L, E]` of every recorded pass (recording mode `stat`).
-public struct Recorder: Sendable {
-    /// How many passes are kept.
-    public enum Capacity: Sendable, Equatable {
-        /// The last `count` passes, in memory taken up front.
-        case passes(Int)
-        /// All passes; room for 128 at first, then doubling.
-        case unbounded
+/// Keeps the counts, and if wanted the tokens, of recorded passes.
+public final class Recorder {
+    /// Bytes of a chunk at most, unless a single pass takes more.
+    private static let chunkSize = 1 << 20
 
-        /// The capacity that a buffer-size setting names: -1 is unbounded.
-        ///
-        /// - Returns: nil for zero and for other negative numbers.
-        public init?(setting: Int) {
-            guard setting > 0 || setting == -1 else { return nil }
-            self = setting > 0 ? .passes(setting) : .unbounded
-        }
-    }
-
+    /// How it records.
+    public let settings: RecorderSettings
     /// L.
     public let layers: Int
     /// E.
     public let logicalExperts: Int
-    /// How many passes are kept.
-    public let capacity: Capacity
+    /// P.
+    public let physicalExperts: Int
+    /// K.
+    public let topK: Int
     /// Whether `append` keeps what it is given.
     public private(set) var isRecording = false
-    /// Passes recorded since the last reset, also those that left the buffer.
-    public private(set) var passes = 0
-    /// Tokens in those passes.
-    public private(set) var tokens = 0
-    /// Counts summed over those passes; `[L, E]`, row-major.
-    public private(set) var totals: [Int64]
+    /// Whether `append` needs the pass's tokens now.
+    public var wantsDetail: Bool { isRecording && settings.mode == .perToken }
+    /// Passes recorded since the last reset, kept or not.
+    public private(set) var recorded = PassTally()
+    /// Those of them that did not fit the byte budget.
+    public private(set) var dropped = PassTally()
     /// The balancedness of the recorded passes.
-    public private(set) var balancedness = BalancednessWindow()
+    public private(set) var balancedness: BalancednessWindow
 
-    /// Logical counts; bounded: `[capacity, L, E]`, unbounded: room for whole rows, the first `passes` in use.
-    private var rows: [Int32]
-    /// The row that the next pass goes to.
-    private var next = 0
+    private var sums: [ForwardMode: LoadSum] = [:]
+    /// Oldest first; passes go to the last.
+    private var chunks: [PassChunk] = []
+    /// Passes in `chunks`; a window may hold some more than it shows.
+    private var kept = 0
+    /// Whether the last chunk may be written to: a restored one may be shared.
+    private var isOpen = false
+    /// Cleared chunks for later.
+    private var spares: [PassChunk] = []
+    /// The row of the window that the next pass takes, as existing readers know the round form.
+    private var nextRow = 0
 
     /// A recorder at rest.
     ///
     /// - Parameters:
     ///   - layers: L.
     ///   - logicalExperts: E.
-    ///   - capacity: passes to keep; memory is 4 · L · E bytes for each.
-    public init(layers: Int, logicalExperts: Int, capacity: Capacity) {
-        precondition(layers > 0 && logicalExperts > 0, "\(layers) layers of \(logicalExperts) experts")
-        if case .passes(let count) = capacity { precondition(count > 0, "a buffer of \(count) passes") }
+    ///   - physicalExperts: P, the same in every placement.
+    ///   - topK: K.
+    ///   - settings: what is kept, and in how much memory.
+    public init(layers: Int, logicalExperts: Int, physicalExperts: Int, topK: Int, settings: RecorderSettings) {
+        precondition(
+            layers > 0 && logicalExperts > 0 && physicalExperts >= logicalExperts && topK > 0,
+            "\(layers) layers of \(logicalExperts) experts in \(physicalExperts) slots, top \(topK)")
+        precondition(physicalExperts <= Int(Int16.max), "\(physicalExperts) slots do not fit 16 bits")
+        if let window = settings.window { precondition(window > 0, "a window of \(window) passes") }
         self.layers = layers
         self.logicalExperts = logicalExperts
-        self.capacity = capacity
-        totals = [Int64](repeating: 0, count: layers * logicalExperts)
-        let size = if case .passes(let count) = capacity { count } else { 128 }
-        rows = [Int32](repeating: 0, count: size * layers * logicalExperts)
+        self.physicalExperts = physicalExperts
+        self.topK = topK
+        self.settings = settings
+        balancedness = BalancednessWindow(layers: layers)
     }
+
+    // MARK: Control
 
     /// Forgets everything, then records.
     ///
     /// - Returns: whether it was recording already.
     @discardableResult
-    public mutating func start() -> Bool {
+    public func start() -> Bool {
         reset()
         defer { isRecording = true }
         return isRecording
@@ -78,105 +85,127 @@ public struct Recorder: Sendable {
     ///
     /// - Returns: whether it was recording.
     @discardableResult
-    public mutating func stop() -> Bool {
+    public func stop() -> Bool {
         defer { isRecording = false }
         return isRecording
     }
 
     /// Hands out the data and forgets it; recording goes on or stays off as it was.
-    public mutating func dump() -> Snapshot {
+    public func dump() -> Snapshot {
         let snapshot = snapshot()
-        // The snapshot keeps the bounded buffer's memory; zeroing it here would copy it first.
-        if case .passes = capacity, passes > 0 { rows = [Int32](repeating: 0, count: rows.count) }
-        reset(rowsAreZero: true)
+        chunks = []
+        reset()
         return snapshot
     }
 
+    /// The data so far, kept.
+    public func snapshot() -> Snapshot {
+        Snapshot(
+            settings: settings, layers: layers, logicalExperts: logicalExperts, physicalExperts: physicalExperts,
+            topK: topK, recorded: recorded, dropped: dropped, balancedness: balancedness, chunks: chunks,
+            skipped: settings.window.map { max(0, kept - $0) } ?? 0, nextRow: nextRow, sums: sums)
+    }
+
     /// Puts back what `dump` handed out, before what has been recorded since: for a dump that could not be written.
-    public mutating func restore(_ snapshot: Snapshot) {
+    public func restore(_ snapshot: Snapshot) {
         precondition(
-            snapshot.layers == layers && snapshot.logicalExperts == logicalExperts, "a snapshot of another recorder")
-        let size = layers * logicalExperts
-        switch capacity {
-        case .passes(let count):
-            // Slots that were written since keep their newer passes.
-            let newer = Set((0..<min(passes, count)).map { (next - 1 - $0 + count) % count })
-            for slot in 0..<count where !newer.contains(slot) {
-                let range = slot * size..<(slot + 1) * size
-                rows.replaceSubrange(range, with: snapshot.logicalCounts[range])
-            }
-        case .unbounded:
-            rows.insert(contentsOf: snapshot.logicalCounts, at: 0)
-            next += snapshot.rows
-        }
-        totals = zip(snapshot.totals, totals).map(+)
-        passes += snapshot.passes
-        tokens += snapshot.tokens
+            snapshot.layers == layers && snapshot.logicalExperts == logicalExperts
+                && snapshot.physicalExperts == physicalExperts, "a snapshot of another recorder")
+        isOpen = isOpen && !chunks.isEmpty
+        chunks.insert(contentsOf: snapshot.chunks, at: 0)
+        kept += snapshot.chunks.reduce(0) { $0 + $1.passes.count }
+        for (mode, sum) in snapshot.sums { add(sum, to: mode) }
+        recorded = snapshot.recorded + recorded
+        dropped = snapshot.dropped + dropped
         var window = snapshot.balancedness
         window.append(contentsOf: balancedness)
         balancedness = window
     }
 
-    /// The data so far, kept.
-    ///
-    /// A bounded recorder shares its buffer with the snapshot: the first append while the snapshot lives copies it.
-    public func snapshot() -> Snapshot {
-        let size = layers * logicalExperts
-        var order: [Int]
-        let kept: [Int32]
-        switch capacity {
-        case .passes(let count):
-            order = (0..<min(passes, count)).map { (next - 1 - $0 + count) % count }
-            order.reverse()
-            kept = rows
-        case .unbounded:
-            order = Array(0..<passes)
-            kept = Array(rows.prefix(passes * size))
-        }
-        return Snapshot(
-            layers: layers, logicalExperts: logicalExperts, logicalCounts: kept, rowOrder: order, totals: totals,
-            passes: passes, tokens: tokens, balancedness: balancedness)
+    private func add(_ sum: LoadSum, to mode: ForwardMode) {
+        sums[mode, default: LoadSum(layers: layers, logicalExperts: logicalExperts)].add(sum)
     }
 
-    /// Keeps the counts of one pass, if recording.
+    /// Forgets the data. Not the next row of a window: readers of the round form know it that way.
+    private func reset() {
+        if settings.window != nil {
+            while !chunks.isEmpty { recycle(chunks.removeLast()) }
+        }
+        chunks.removeAll(keepingCapacity: true)
+        kept = 0
+        sums.removeAll(keepingCapacity: true)
+        balancedness.removeAll()
+        recorded = PassTally()
+        dropped = PassTally()
+    }
+
+    // MARK: Recording
+
+    /// Keeps one pass, if recording.
     ///
-    /// - Complexity: O(L · P); allocates only when an unbounded buffer doubles.
-    public mutating func append(_ pass: PassCounts) {
+    /// - Parameters:
+    ///   - pass: its counts.
+    ///   - detail: its tokens; only mode `per_token` needs and looks at it.
+    /// - Complexity: O(L · P), and O(L · N · K) with detail; a window allocates nothing once it is full.
+    public func append(_ pass: PassCounts, detail: PassDetail? = nil) {
         guard isRecording else { return }
         let placement = pass.placement
         precondition(
-            placement.layers == layers && placement.logicalExperts == logicalExperts,
-            "counts of \(placement.layers) × \(placement.logicalExperts) in a recorder of \(layers) × \(logicalExperts)"
+            placement.layers == layers && placement.logicalExperts == logicalExperts
+                && placement.physicalExperts == physicalExperts,
+            "counts of \(placement.layers) × \(placement.physicalExperts) in a recorder of \(layers) × \(physicalExperts)"
         )
-        let size = layers * logicalExperts
-        if capacity == .unbounded, (next + 1) * size > rows.count {
-            rows.append(contentsOf: repeatElement(0, count: rows.count))
+        recorded.count(tokens: pass.tokens)
+        sums[pass.mode, default: LoadSum(layers: layers, logicalExperts: logicalExperts)].add(pass)
+        let rate = pass.counts.withUnsafeBufferPointer { balancedness.append(counts: $0, ranks: placement.ranks) }
+
+        let detail = settings.mode == .perToken ? detail : nil
+        var size = PassChunk.size(counts: pass.counts.count)
+        if let detail {
+            precondition(
+                detail.layers == layers && detail.topK == topK,
+                "details of \(detail.layers) layers, top \(detail.topK), in a recorder of \(layers), top \(topK)")
+            size = PassChunk.size(
+                counts: pass.counts.count, runs: detail.runs.count, rows: detail.tokens,
+                ids: layers * detail.tokens * topK)
+        } else {
+            precondition(settings.mode != .perToken, "mode per_token needs the pass's tokens")
         }
-        rows.withUnsafeMutableBufferPointer { rows in
-            let row = UnsafeMutableBufferPointer(rebasing: rows[next * size..<(next + 1) * size])
-            row.update(repeating: 0)
-            pass.counts.withUnsafeBufferPointer { placement.fold($0, into: row) }
-            totals.withUnsafeMutableBufferPointer { totals in
-                for index in 0..<size { totals[index] &+= Int64(row[index]) }
-            }
-        }
-        balancedness.append(pass.balancedness)
-        passes += 1
-        tokens += pass.tokens
-        next += 1
-        if case .passes(let count) = capacity, next == count { next = 0 }
+        // What has once been dropped leaves a gap that nothing after it may hide.
+        guard dropped.passes == 0, makeRoom(size) else { return dropped.count(tokens: pass.tokens) }
+        chunks[chunks.count - 1].append(pass, balancedness: rate, detail: detail)
+        kept += 1
+        if let window = settings.window { nextRow = (nextRow + 1) % window }
     }
 
-    /// Forgets the data. Not the write position of a bounded buffer: readers of the round form know it that way.
-    private mutating func reset(rowsAreZero: Bool = false) {
-        if capacity == .unbounded {
-            next = 0
-        } else if passes > 0, !rowsAreZero {
-            rows.withUnsafeMutableBufferPointer { $0.update(repeating: 0) }
+    /// Sees to it that the last chunk has room for `size` bytes. Returns whether the budget allows it.
+    private func makeRoom(_ size: Int) -> Bool {
+        if isOpen, let last = chunks.last, last.memory.capacity - last.used >= size { return true }
+        if let window = settings.window {
+            // Chunks of which no pass will be in the window with the next one.
+            while let oldest = chunks.first, kept - oldest.passes.count + 1 >= window {
+                kept -= oldest.passes.count
+                recycle(chunks.removeFirst())
+            }
+            let perChunk = max(1, min(window / 4, Self.chunkSize / size))
+            chunks.append(spares.popLast() ?? PassChunk(capacity: perChunk * size, passes: perChunk))
+        } else {
+            let used = chunks.reduce(0) { $0 + $1.cost }
+            let capacity = min(max(size, Self.chunkSize), settings.byteBudget - used)
+            guard capacity >= size else { return false }
+            chunks.append(PassChunk(capacity: capacity, passes: max(8, capacity / size)))
         }
-        totals.withUnsafeMutableBufferPointer { $0.update(repeating: 0) }
-        balancedness.removeAll()
-        passes = 0
-        tokens = 0
+        isOpen = true
+        return true
+    }
+
+    /// Chunks whose memory is held, in use or spare.
+    var chunksInHand: Int { chunks.count + spares.count }
+
+    /// Keeps the memory of a window's chunk for later, if no snapshot reads it.
+    private func recycle(_ chunk: consuming PassChunk) {
+        guard isKnownUniquelyReferenced(&chunk.memory) else { return }
+        chunk.clear()
+        spares.append(chunk)
     }
 }
