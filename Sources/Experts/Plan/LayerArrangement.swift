@@ -39,7 +39,7 @@ struct LayerArrangement: ~Copyable {
     /// Ranks of a node; G where nodes do not matter.
     let ranksPerNode: Int
     /// Whether redundant replicas may lie outside their expert's node.
-    private let spills: Bool
+    let spills: Bool
     /// The node where each expert must lie at least once; `[E]`.
     private let home: UnsafeMutablePointer<Int32>
 

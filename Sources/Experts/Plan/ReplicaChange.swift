@@ -12,18 +12,25 @@ struct ReplicaChange: ~Copyable {
     /// The round until which each expert gains or loses no replica; `[E]` each.
     private let gainsAfter: UnsafeMutablePointer<Int32>
     private let losesAfter: UnsafeMutablePointer<Int32>
+    /// The two largest loads among the ranks of each expert; `[E]` each.
+    private let fullest: UnsafeMutablePointer<Float>
+    private let secondFullest: UnsafeMutablePointer<Float>
 
     /// Space for a layer of `experts` experts.
     init(experts: Int) {
         self.experts = experts
         gainsAfter = .allocate(capacity: experts)
         losesAfter = .allocate(capacity: experts)
+        fullest = .allocate(capacity: experts)
+        secondFullest = .allocate(capacity: experts)
         reset()
     }
 
     deinit {
         gainsAfter.deallocate()
         losesAfter.deallocate()
+        fullest.deallocate()
+        secondFullest.deallocate()
     }
 
     /// Forgets which experts gained and lost.
@@ -48,18 +55,21 @@ struct ReplicaChange: ~Copyable {
     /// - Returns: whether there was a replica to replace.
     func relieve(_ layer: borrowing LayerArrangement, round: Int32, rest: Int32) -> Bool {
         var best = Choice()
+        findFullest(layer)
         for rank in 0..<layer.ranks {
             for slot in layer.slots(of: rank) {
                 let old = Int(layer.expertOf[slot])
                 let count = layer.counts[old]
                 guard count > 1, losesAfter[old] < round, layer.maySpare(slot, of: rank) else { continue }
-                // Every other rank with this expert takes over some of it, and is about full.
+                // Every other rank with this expert takes over some of it.
                 let loss = layer.load[old] / Float(count - 1) - layer.weight[slot]
-                guard 1 + loss < best.score else { continue }
+                let others = layer.rankLoad[rank] < fullest[old] ? fullest[old] : secondFullest[old]
+                let floor = max(1, others) + loss
+                guard floor < best.score else { continue }
                 if rank == layer.busiest {
-                    replaceOnBusiest(layer, slot, loss: loss, round: round, best: &best)
+                    replaceOnBusiest(layer, slot, loss: loss, floor: floor, round: round, best: &best)
                 } else {
-                    replaceElsewhere(layer, slot, of: rank, loss: loss, round: round, best: &best)
+                    replaceElsewhere(layer, slot, of: rank, loss: loss, floor: floor, round: round, best: &best)
                 }
             }
         }
@@ -70,9 +80,23 @@ struct ReplicaChange: ~Copyable {
         return true
     }
 
+    /// Finds the largest loads among the ranks of each replicated expert.
+    private func findFullest(_ layer: borrowing LayerArrangement) {
+        fullest.update(repeating: 0, count: experts)
+        secondFullest.update(repeating: 0, count: experts)
+        for place in 0..<layer.ranks {
+            let rank = layer.rank(at: place)
+            for slot in layer.slots(of: rank) {
+                let expert = Int(layer.expertOf[slot])
+                secondFullest[expert] = fullest[expert]
+                fullest[expert] = layer.rankLoad[rank]
+            }
+        }
+    }
+
     /// Looks for the expert to replace a replica on the busiest rank.
     private func replaceOnBusiest(
-        _ layer: borrowing LayerArrangement, _ slot: Int, loss: Float, round: Int32, best: inout Choice
+        _ layer: borrowing LayerArrangement, _ slot: Int, loss: Float, floor: Float, round: Int32, best: inout Choice
     ) {
         let rank = layer.busiest
         let left = layer.peak - layer.weight[slot]
@@ -80,7 +104,7 @@ struct ReplicaChange: ~Copyable {
         for new in 0..<experts where new != old && mayGain(new, in: layer, on: rank, round: round) {
             // Almost any light expert lowers this rank; the gain of its other ranks decides.
             let gain = layer.share[new] - layer.smallerShare[new]
-            let score = max(1 + loss, left + layer.smallerShare[new]) - gain / 2
+            let score = max(floor, left + layer.smallerShare[new]) - gain / 2
             guard score < best.score, !layer.holds(rank: rank, expert: new) else { continue }
             best = Choice(score: score, slot: slot, expert: new)
         }
@@ -88,7 +112,8 @@ struct ReplicaChange: ~Copyable {
 
     /// Looks for the expert on the busiest rank to replace a replica on another.
     private func replaceElsewhere(
-        _ layer: borrowing LayerArrangement, _ slot: Int, of rank: Int, loss: Float, round: Int32, best: inout Choice
+        _ layer: borrowing LayerArrangement, _ slot: Int, of rank: Int, loss: Float, floor: Float, round: Int32,
+        best: inout Choice
     ) {
         let heavy = layer.busiest
         let old = Int(layer.expertOf[slot])
@@ -98,7 +123,7 @@ struct ReplicaChange: ~Copyable {
             let new = Int(layer.expertOf[place])
             guard new != old, mayGain(new, in: layer, on: rank, round: round) else { continue }
             let added = layer.smallerShare[new]
-            let score = max(1 + loss, peak - layer.weight[place] + added, left + added)
+            let score = max(floor, peak - layer.weight[place] + added, left + added)
             guard score < best.score, !layer.holds(rank: rank, expert: new) else { continue }
             best = Choice(score: score, slot: slot, expert: new)
         }
