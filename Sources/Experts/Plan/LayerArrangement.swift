@@ -195,8 +195,16 @@ struct LayerArrangement: ~Copyable {
         counts[expert] &+= 1
         divide(old)
         divide(expert)
-        for rank in 0..<ranks where holds(rank: rank, expert: old) || holds(rank: rank, expert: expert) { weigh(rank) }
-        weigh(slot / stride)
+        for rank in 0..<ranks {
+            var hasChanged = false
+            for slot in slots(of: rank) {
+                let its = Int(expertOf[slot])
+                guard its == old || its == expert else { continue }
+                weight[slot] = share[its]
+                hasChanged = true
+            }
+            if hasChanged { addUp(rank) }
+        }
         sortRanks()
     }
 
@@ -206,11 +214,13 @@ struct LayerArrangement: ~Copyable {
     }
 
     private func weigh(_ rank: Int) {
+        for slot in slots(of: rank) { weight[slot] = share[Int(expertOf[slot])] }
+        addUp(rank)
+    }
+
+    private func addUp(_ rank: Int) {
         var sum: Float = 0
-        for slot in slots(of: rank) {
-            weight[slot] = share[Int(expertOf[slot])]
-            sum += weight[slot]
-        }
+        for slot in slots(of: rank) { sum += weight[slot] }
         rankLoad[rank] = sum
     }
 

@@ -39,21 +39,23 @@ struct ReplicaChange: ~Copyable {
         losesAfter.initialize(repeating: 0, count: experts)
     }
 
-    /// A replacement: the lower the score, the better.
-    private struct Choice {
+    /// A replacement that was found.
+    struct Choice {
+        /// The largest load among the ranks that it touches, in units of the mean; smaller is better.
         var score = Float.infinity
+        /// The slot that changes, in the padded numbering; -1 where there is none.
         var slot = -1
+        /// The expert that it gets.
         var expert = -1
     }
 
-    /// Replaces one replica to relieve the busiest rank.
+    /// The replacement of one replica that relieves the busiest rank best.
     ///
     /// - Parameters:
-    ///   - layer: changed; its peak may rise.
+    ///   - layer: left as it is.
     ///   - round: number of the change since `reset`, from 1.
-    ///   - rest: rounds for which the change stands.
-    /// - Returns: whether there was a replica to replace.
-    func relieve(_ layer: borrowing LayerArrangement, round: Int32, rest: Int32) -> Bool {
+    /// - Returns: the choice; slot -1 where there is none.
+    func best(for layer: borrowing LayerArrangement, round: Int32) -> Choice {
         var best = Choice()
         findFullest(layer)
         for rank in 0..<layer.ranks {
@@ -67,16 +69,29 @@ struct ReplicaChange: ~Copyable {
                 let floor = max(1, others) + loss
                 guard floor < best.score else { continue }
                 if rank == layer.busiest {
-                    replaceOnBusiest(layer, slot, loss: loss, floor: floor, round: round, best: &best)
+                    replaceOnBusiest(layer, slot, floor: floor, round: round, best: &best)
                 } else {
                     replaceElsewhere(layer, slot, of: rank, loss: loss, floor: floor, round: round, best: &best)
                 }
             }
         }
-        guard best.slot >= 0 else { return false }
-        gainsAfter[Int(layer.expertOf[best.slot])] = round + rest
-        losesAfter[best.expert] = round + rest
-        layer.replace(best.slot, by: best.expert)
+        return best
+    }
+
+    /// Makes a replacement; its experts do not take part in the opposite for `rest` rounds.
+    func make(_ choice: Choice, in layer: borrowing LayerArrangement, round: Int32, rest: Int32) {
+        gainsAfter[Int(layer.expertOf[choice.slot])] = round + rest
+        losesAfter[choice.expert] = round + rest
+        layer.replace(choice.slot, by: choice.expert)
+    }
+
+    /// Replaces one replica to relieve the busiest rank; the peak may rise.
+    ///
+    /// - Returns: whether there was a replica to replace.
+    func relieve(_ layer: borrowing LayerArrangement, round: Int32, rest: Int32) -> Bool {
+        let choice = best(for: layer, round: round)
+        guard choice.slot >= 0 else { return false }
+        make(choice, in: layer, round: round, rest: rest)
         return true
     }
 
@@ -96,7 +111,7 @@ struct ReplicaChange: ~Copyable {
 
     /// Looks for the expert to replace a replica on the busiest rank.
     private func replaceOnBusiest(
-        _ layer: borrowing LayerArrangement, _ slot: Int, loss: Float, floor: Float, round: Int32, best: inout Choice
+        _ layer: borrowing LayerArrangement, _ slot: Int, floor: Float, round: Int32, best: inout Choice
     ) {
         let rank = layer.busiest
         let left = layer.peak - layer.weight[slot]
