@@ -103,7 +103,8 @@ struct PlanLoad: Decodable, CustomTestStringConvertible {
     func scaleInvariant(planner: Planner, shape: PlanShape) throws {
         let rows = Self.randomRows(layers: 2, experts: 32, seed: 3)
         let plan = try planner.plan(LoadMatrix(rows: rows), shape)
-        for factor in [2, 8, 16] {
+        // Float32 quotients and sums round alike only in powers of two; the balanced plan scales loads first.
+        for factor in planner == .compatible ? [2, 8] : [2, 3, 7, 8, 10] {
             let scaled = try LoadMatrix(rows: rows.map { $0.map { $0 * factor } })
             #expect(try planner.plan(scaled, shape) == plan, "times \(factor)")
         }
