@@ -137,6 +137,48 @@ struct PlanLoad: Decodable, CustomTestStringConvertible {
         }
     }
 
+    @Test("random shapes: no layer below the reference, every replica ranked once", arguments: UInt64(0)..<80)
+    func randomShapes(seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        let nodes = [1, 1, 2, 3][Int(seed % 4)]
+        let groups = nodes * Int.random(in: 1...3, using: &random)
+        let experts = groups * Int.random(in: 1...8, using: &random)
+        let ranks = nodes * Int.random(in: 1...4, using: &random)
+        let least = (experts + ranks - 1) / ranks
+        let shape = PlanShape(
+            slots: ranks * Int.random(in: least...least + 3, using: &random), ranks: ranks, nodes: nodes, groups: groups
+        )
+        var rows = Self.randomRows(layers: 2, experts: experts, seed: seed)
+        for expert in 0..<experts where seed % 5 == 0 && expert % 2 == 0 { rows[1][expert] = Int(seed) % 3 }
+        let load = try LoadMatrix(rows: rows)
+        let reference = try PlacementPlan.compatible(load: load, shape: shape)
+        for planner in Planner.allCases {
+            let plan = try planner.plan(load, shape)
+            for layer in 0..<2 {
+                #expect(
+                    load.balancedness(layer: layer, in: plan.placement)
+                        >= load.balancedness(layer: layer, in: reference.placement) - 1e-6)
+            }
+            let replicas = plan.logicalToAllPhysical(width: shape.slots)
+            let counts = plan.placement.replicaCounts
+            for (key, count) in counts.enumerated() {
+                let row = replicas[key * shape.slots..<(key + 1) * shape.slots]
+                #expect(
+                    row.prefix(Int(count)).allSatisfy { $0 >= 0 } && row.dropFirst(Int(count)).allSatisfy { $0 == -1 })
+                #expect(
+                    row.prefix(Int(count)).sorted()
+                        == Array(plan.placement.replicas(layer: key / experts, expert: key % experts)))
+            }
+            let weights = try DispatchWeights(load: load, placement: plan.placement)
+            let moved = try IncrementalPlan(from: plan.placement, windows: [load, load], nodes: nodes)
+            for layer in 0..<2 {
+                let even = load.balancedness(layer: layer, in: plan.placement)
+                #expect(load.balancedness(layer: layer, in: plan.placement, weights: weights) >= even - 1e-5)
+                #expect(load.balancedness(layer: layer, in: moved.placement) >= even - 1e-5)
+            }
+        }
+    }
+
     @Test("no load, one expert, and a slot per rank are planned", arguments: Planner.allCases)
     func edges(planner: Planner) throws {
         let idle = try LoadMatrix([Int](repeating: 0, count: 8), layers: 2, experts: 4)

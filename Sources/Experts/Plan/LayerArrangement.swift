@@ -203,9 +203,10 @@ struct LayerArrangement: ~Copyable {
                 weight[slot] = share[its]
                 hasChanged = true
             }
-            if hasChanged { addUp(rank) }
+            guard hasChanged else { continue }
+            addUp(rank)
+            restoreOrder(of: rank)
         }
-        sortRanks()
     }
 
     private func divide(_ expert: Int) {

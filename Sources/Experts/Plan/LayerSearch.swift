@@ -45,8 +45,9 @@ struct LayerSearch: ~Copyable {
 
     /// Rounds without a new best after which the search goes back to the best.
     private static let patience = 5
-    /// Returns without a new best after which the search ends.
+    /// Returns without a new best after which the search ends, and how many where there never was one.
     private static let returns = 12
+    private static let firstReturns = 4
     /// Loads carry the rounding of many steps: less than this is no gain.
     private static let leastGain: Float = 1e-5
 
@@ -97,7 +98,7 @@ struct LayerSearch: ~Copyable {
         let start = layer.peak
         // Without spill no search leads below the busiest node's mean; with it, nodes are filled one after the other.
         let least = layer.spills ? 1 : layer.peakOfNodes
-        var work = layer.spills ? goal.effort * (layer.ranks / layer.ranksPerNode) : goal.effort
+        var work = min(goal.effort, 1 << 40) * (layer.spills ? layer.ranks / layer.ranksPerNode : 1)
         let isDone = lower(least * PlanGoal.peak(goal.target), &work)
         layer.writeSlots(map)
         guard !isDone else { return (start, layer.peak) }
@@ -117,6 +118,7 @@ struct LayerSearch: ~Copyable {
     ) -> Float {
         var best = layer.peak
         guard best > limit else { return best }
+        let start = best
         change.reset()
         var isDone = false
         if change.spreadTwins(layer) { isDone = keep(&best, map, limit, &work) }
@@ -124,7 +126,7 @@ struct LayerSearch: ~Copyable {
         var rest: Int32 = 6
         var idleRounds = 0
         var idleReturns = 0
-        while !isDone, work > 0, idleReturns < Self.returns {
+        while !isDone, work > 0, idleReturns < (best < start ? Self.returns : Self.firstReturns) {
             work &-= changeCost
             if change.relieve(layer, round: round, rest: rest) {
                 let previous = best

@@ -10,7 +10,7 @@
 
 /// Exchanges on the layers of one shape, with the lists that they need.
 struct SlotExchange: ~Copyable {
-    /// Beyond this many slots per rank pairs are not looked at: single exchanges are fine enough.
+    /// Beyond this many slots per rank pairs are not looked at: single exchanges are fine enough. Nor below three.
     private static let largestPairedRoom = 64
 
     /// What looking for one exchange of single slots costs, in units of about a nanosecond.
@@ -26,7 +26,7 @@ struct SlotExchange: ~Copyable {
 
     /// Space for `ranks` ranks of `room` slots.
     init(ranks: Int, room: Int) {
-        pairs = room <= Self.largestPairedRoom ? room * (room - 1) / 2 : 0
+        pairs = (3...Self.largestPairedRoom).contains(room) ? room * (room - 1) / 2 : 0
         singleCost = 10 + room * (room + 3) / 4
         pairCost = 50 + 10 * pairs
         sums = .allocate(capacity: max(1, ranks * pairs))
