@@ -12,7 +12,7 @@ struct TransferSearch: ~Copyable {
     /// A replica moves only to an expert whose share is this many times what the loser's share becomes.
     private static let clearly: Float = 1.25
     /// Shares below this part of the mean rank load can be packed well enough as they are.
-    private static let heavy: Float = 0.5
+    private static let heavy: Float = 0.45
     /// How much a gain counts that costs no, one or two transfers.
     private static let value: [Float] = [1, 0.9, 0.8]
 
