@@ -3,11 +3,11 @@
 // Goals in order: no moves on stationary noise, moves on drift.
 // Method: noise is a relative deviation of every expert's tokens, the same in all layers. It is measured on rank loads:
 //         the differences of successive windows, or the second differences, which steady drift hardly enters,
-//         whichever are smaller; the median over ranks, which a jump hardly moves, then the median over some layers; the fewer the windows,
-//         the more an assumption counts. The
-//         imbalance in the last window is compared with the noise in it and in the window that the placement was once
-//         made from: a sum of squares, chi-square distributed if noise is all there is. The threshold is five standard
-//         deviations out, by Wilson and Hilferty's approximation (1931).
+//         whichever are smaller; the median over ranks, which a jump hardly moves, then the median over some layers.
+//         The fewer the windows, the more an assumption counts. The imbalance in the last window is compared with the
+//         noise in it and in the window that the placement was once made from: a sum of squares, chi-square
+//         distributed if noise is all there is. The threshold is five standard deviations out, by Wilson and
+//         Hilferty's approximation (1931).
 
 #if canImport(Glibc)
     internal import Glibc
