@@ -66,4 +66,34 @@ struct PlanVector: Decodable, CustomTestStringConvertible {
             #expect(abs(load.balancedness(layer: layer, in: plan.placement) - expected) < 2e-8)
         }
     }
+
+    struct Example: Sendable {
+        var load: [Int]
+        var shape: PlanShape
+        var slots: [Int32]
+    }
+
+    static let examples = [
+        Example(load: [10, 1, 1, 4], shape: PlanShape(slots: 6, ranks: 2), slots: [3, 0, 2, 0, 0, 1]),
+        Example(load: [10, 1, 1, 4], shape: PlanShape(slots: 8, ranks: 4), slots: [0, 3, 0, 3, 0, 1, 0, 2]),
+        Example(load: [10, 1, 1, 4], shape: PlanShape(slots: 4, ranks: 2), slots: [0, 2, 3, 1]),
+        Example(load: [0, 0, 0, 0], shape: PlanShape(slots: 6, ranks: 2), slots: [0, 1, 2, 3, 0, 0]),
+        // Groups order the experts even of a single node, heavy groups first, and so decide ties.
+        Example(load: [1, 2, 2, 3], shape: PlanShape(slots: 6, ranks: 2, groups: 2), slots: [1, 2, 0, 3, 3, 2]),
+    ]
+
+    @Test("worked examples", arguments: 0..<5)
+    func example(index: Int) throws {
+        let example = Self.examples[index]
+        let load = try LoadMatrix(rows: [example.load])
+        let plan = try PlacementPlan.compatible(load: load, shape: example.shape)
+        #expect(plan.placement.physicalToLogical == example.slots)
+    }
+
+    @Test("replica ranks are in order of creation")
+    func replicaOrder() throws {
+        let load = try LoadMatrix(rows: [[10, 1, 1, 4]])
+        let plan = try PlacementPlan.compatible(load: load, shape: PlanShape(slots: 6, ranks: 2))
+        #expect(Array(plan.logicalToAllPhysical(width: 3).prefix(3)) == [3, 4, 1])
+    }
 }

@@ -25,18 +25,19 @@ extension PlacementPlan {
         load: LoadMatrix, shape: PlanShape, goal: PlanGoal = PlanGoal(), spill: Bool = false, epoch: Int = 0
     ) throws(PlanError) -> PlacementPlan {
         let start = ContinuousClock.now
-        let compatible = try PlacementPlan.compatible(load: load, shape: shape)
         let shape = try shape.resolved(for: load)
         let search = LayerSearch(experts: load.experts, shape: shape, spill: spill || shape.nodes == 1)
-        var map = compatible.placement.physicalToLogical
-        map.withUnsafeMutableBufferPointer { map in
+        let size = load.layers * shape.slots
+        let map = [Int32](unsafeUninitializedCapacity: size) { map, count in
             load.values.withUnsafeBufferPointer { values in
                 guard let map = map.baseAddress, let values = values.baseAddress else { return }
                 for layer in 0..<load.layers {
-                    if let limit = goal.timeLimit, ContinuousClock.now - start >= limit { return }
-                    search.improve(map + layer * shape.slots, tokens: values + layer * load.experts, goal: goal)
+                    let isLate = goal.timeLimit.map { ContinuousClock.now - start >= $0 } ?? false
+                    search.plan(
+                        values + layer * load.experts, map: map + layer * shape.slots, goal: isLate ? nil : goal)
                 }
             }
+            count = size
         }
         return PlacementPlan(Placement(planned: map, load: load, shape: shape, epoch: epoch))
     }

@@ -102,12 +102,12 @@ struct CompatiblePlanner: ~Copyable {
     func plan(
         _ load: UnsafePointer<Float>, map: UnsafeMutablePointer<Int32>, ranks: UnsafeMutablePointer<Int32>
     ) {
-        if shape.nodes > 1 { listByNode(load) }
+        if shape.groups > 1 { listByNode(load) }
         let nodeExperts = replication.experts
         let nodeSlots = replication.slots
         for node in 0..<shape.nodes {
             let names = listed + node * nodeExperts
-            let nodeLoad = shape.nodes > 1 ? UnsafePointer(listedLoad + node * nodeExperts) : load
+            let nodeLoad = shape.groups > 1 ? UnsafePointer(listedLoad + node * nodeExperts) : load
             replication.replicate(nodeLoad)
             slotPacking.pack(replication.sorted, places: places)
             for replica in 0..<nodeSlots {

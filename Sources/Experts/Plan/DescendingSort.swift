@@ -25,6 +25,9 @@
 /// Buckets of the counting pass; the last is for weight 0.
 private let bucketCount = 512
 
+/// Up to so many keys insertion alone is faster.
+private let fewKeys = 40
+
 /// How many `UInt32` of scratch the sort needs.
 let descendingSortScratch = bucketCount + 2
 
@@ -40,6 +43,11 @@ func sortDescending(
     _ keys: UnsafeMutablePointer<UInt64>, into sorted: UnsafeMutablePointer<UInt64>, count: Int,
     scratch: UnsafeMutablePointer<UInt32>
 ) {
+    guard count > fewKeys else {
+        sorted.update(from: keys, count: count)
+        insertionSort(sorted, count: count)
+        return
+    }
     var lightest = UInt32.max
     var heaviest: UInt32 = 0
     for index in 0..<count {
@@ -75,14 +83,17 @@ func sortDescending(
         sorted[Int(scratch[place])] = keys[index]
         scratch[place] &+= 1
     }
-    guard count > 1 else { return }
-    for index in 1..<count {
-        let key = sorted[index]
+    insertionSort(sorted, count: count)
+}
+
+private func insertionSort(_ keys: UnsafeMutablePointer<UInt64>, count: Int) {
+    for index in 1..<max(1, count) {
+        let key = keys[index]
         var hole = index
-        while hole > 0, sorted[hole - 1] > key {
-            sorted[hole] = sorted[hole - 1]
+        while hole > 0, keys[hole - 1] > key {
+            keys[hole] = keys[hole - 1]
             hole -= 1
         }
-        sorted[hole] = key
+        keys[hole] = key
     }
 }

@@ -39,7 +39,7 @@ struct LayerArrangement: ~Copyable {
     /// Ranks of a node; G where nodes do not matter.
     let ranksPerNode: Int
     /// Whether redundant replicas may lie outside their expert's node.
-    private let spills: Bool
+    let spills: Bool
     /// The node where each expert must lie at least once; `[E]`.
     private let home: UnsafeMutablePointer<Int32>
 
@@ -195,9 +195,18 @@ struct LayerArrangement: ~Copyable {
         counts[expert] &+= 1
         divide(old)
         divide(expert)
-        for rank in 0..<ranks where holds(rank: rank, expert: old) || holds(rank: rank, expert: expert) { weigh(rank) }
-        weigh(slot / stride)
-        sortRanks()
+        for rank in 0..<ranks {
+            var hasChanged = false
+            for slot in slots(of: rank) {
+                let its = Int(expertOf[slot])
+                guard its == old || its == expert else { continue }
+                weight[slot] = share[its]
+                hasChanged = true
+            }
+            guard hasChanged else { continue }
+            addUp(rank)
+            restoreOrder(of: rank)
+        }
     }
 
     private func divide(_ expert: Int) {
@@ -206,11 +215,13 @@ struct LayerArrangement: ~Copyable {
     }
 
     private func weigh(_ rank: Int) {
+        for slot in slots(of: rank) { weight[slot] = share[Int(expertOf[slot])] }
+        addUp(rank)
+    }
+
+    private func addUp(_ rank: Int) {
         var sum: Float = 0
-        for slot in slots(of: rank) {
-            weight[slot] = share[Int(expertOf[slot])]
-            sum += weight[slot]
-        }
+        for slot in slots(of: rank) { sum += weight[slot] }
         rankLoad[rank] = sum
     }
 

@@ -18,7 +18,7 @@ public struct PlanGoal: Sendable, Equatable {
 
     /// A goal; the defaults plan 58 layers of 256 experts in one to ten milliseconds.
     public init(
-        target: Double = 0.9996, settled: Double = 0.999, effort: Int = 400_000, timeLimit: Duration? = nil
+        target: Double = 0.9996, settled: Double = 0.9991, effort: Int = 400_000, timeLimit: Duration? = nil
     ) {
         self.target = target
         self.settled = settled
@@ -33,52 +33,92 @@ public struct PlanGoal: Sendable, Equatable {
 /// Search on the layers of one shape.
 struct LayerSearch: ~Copyable {
     /// The layer under change.
-    let layer: LayerArrangement
-    let exchange: SlotExchange
+    private let layer: LayerArrangement
+    private let exchange: SlotExchange
     private let change: ReplicaChange
+    private let planner: CompatiblePlanner
+    /// A map of experts and one of their replica ranks; `[P]` each.
+    private let spareMap: UnsafeMutablePointer<Int32>
+    private let spareRanks: UnsafeMutablePointer<Int32>
     private let changeCost: Int
+    private let slots: Int
 
     /// Rounds without a new best after which the search goes back to the best.
     private static let patience = 5
-    /// Returns without a new best after which the search ends.
+    /// Returns without a new best after which the search ends, and how many where there never was one.
     private static let returns = 12
+    private static let firstReturns = 4
+    /// Loads carry the rounding of many steps: less than this is no gain.
+    private static let leastGain: Float = 1e-5
 
     /// Space for layers of `experts` experts.
     init(experts: Int, shape: PlanShape, spill: Bool) {
         layer = LayerArrangement(experts: experts, shape: shape, spill: spill)
         exchange = SlotExchange(ranks: shape.ranks, room: shape.slots / shape.ranks)
         change = ReplicaChange(experts: experts)
+        planner = CompatiblePlanner(experts: experts, shape: shape)
+        spareMap = .allocate(capacity: shape.slots)
+        spareRanks = .allocate(capacity: shape.slots)
         changeCost = 60 * shape.slots
+        slots = shape.slots
     }
 
-    /// Improves a layer.
+    deinit {
+        spareMap.deallocate()
+        spareRanks.deallocate()
+    }
+
+    /// Plans a layer.
     ///
     /// - Parameters:
-    ///   - map: the expert in each slot, a plan of the same shape; improved in place; `[P]`.
     ///   - tokens: `[E]`.
-    ///   - goal: when to stop.
-    func improve(_ map: UnsafeMutablePointer<Int32>, tokens: UnsafePointer<Float>, goal: PlanGoal) {
-        guard layer.setLoad(tokens) else { return }
-        layer.setSlots(map)
-        layer.settleHomes()
-        var work = goal.effort
-        let isDone = lower(PlanGoal.peak(goal.target), &work)
-        layer.writeSlots(map)
-        if !isDone { changeReplicas(map, limit: PlanGoal.peak(goal.settled), work: &work) }
+    ///   - map: receives the expert in each slot; `[P]`.
+    ///   - goal: when to stop; nil: at once, with the compatible plan.
+    func plan(_ tokens: UnsafePointer<Float>, map: UnsafeMutablePointer<Int32>, goal: PlanGoal?) {
+        guard let goal, layer.setLoad(tokens) else {
+            planner.plan(tokens, map: map, ranks: spareRanks)
+            return
+        }
+        // The start is planned from scaled loads, as float32 may decide near ties otherwise in other scales.
+        planner.plan(layer.load, map: map, ranks: spareRanks)
+        let peaks = improve(map, goal: goal)
+        guard peaks.end > PlanGoal.peak(goal.target) || peaks.end >= peaks.start else { return }
+        // Without a clear gain the unscaled start might still be better.
+        planner.plan(tokens, map: spareMap, ranks: spareRanks)
+        layer.setSlots(spareMap)
+        guard layer.peak < peaks.end else { return }
+        _ = improve(spareMap, goal: goal)
+        map.update(from: spareMap, count: slots)
     }
 
-    /// Exchanges until the peak is within `limit`; inside nodes also until it is near the busiest node's mean.
+    /// Improves a plan in place; returns its peak before and after.
+    private func improve(_ map: UnsafeMutablePointer<Int32>, goal: PlanGoal) -> (start: Float, end: Float) {
+        layer.setSlots(map)
+        layer.settleHomes()
+        let start = layer.peak
+        // Without spill no search leads below the busiest node's mean; with it, nodes are filled one after the other.
+        let least = layer.spills ? 1 : layer.peakOfNodes
+        var work = min(goal.effort, 1 << 40) * (layer.spills ? layer.ranks / layer.ranksPerNode : 1)
+        let isDone = lower(least * PlanGoal.peak(goal.target), &work)
+        layer.writeSlots(map)
+        guard !isDone else { return (start, layer.peak) }
+        return (start, changeReplicas(map, limit: least * PlanGoal.peak(goal.settled), work: &work))
+    }
+
+    /// Exchanges until the peak is within `limit`, or near the busiest node's mean where that is above it.
     private func lower(_ limit: Float, _ work: inout Int) -> Bool {
-        let nodes = layer.peakOfNodes
-        guard nodes > 1 else { return exchange.lower(layer, limit: limit, work: &work) }
-        _ = exchange.lower(layer, limit: limit * nodes, work: &work)
+        let reachable = layer.spills ? limit * layer.peakOfNodes : limit
+        _ = exchange.lower(layer, limit: max(limit, reachable), work: &work)
         return layer.peak <= limit
     }
 
-    /// Replaces replicas, keeping the best layer in `map`.
-    private func changeReplicas(_ map: UnsafeMutablePointer<Int32>, limit: Float, work: inout Int) {
+    /// Replaces replicas, keeping the best layer in `map`; returns its peak.
+    private func changeReplicas(
+        _ map: UnsafeMutablePointer<Int32>, limit: Float, work: inout Int
+    ) -> Float {
         var best = layer.peak
-        guard best > limit else { return }
+        guard best > limit else { return best }
+        let start = best
         change.reset()
         var isDone = false
         if change.spreadTwins(layer) { isDone = keep(&best, map, limit, &work) }
@@ -86,7 +126,7 @@ struct LayerSearch: ~Copyable {
         var rest: Int32 = 6
         var idleRounds = 0
         var idleReturns = 0
-        while !isDone, work > 0, idleReturns < Self.returns {
+        while !isDone, work > 0, idleReturns < (best < start ? Self.returns : Self.firstReturns) {
             work &-= changeCost
             if change.relieve(layer, round: round, rest: rest) {
                 let previous = best
@@ -104,6 +144,7 @@ struct LayerSearch: ~Copyable {
             rest = 4 + Int32(idleReturns * 5 % 17)
             layer.setSlots(map)
         }
+        return best
     }
 
     /// Exchanges, and writes the layer to `map` if it is the best so far; returns whether it is good enough.
@@ -111,8 +152,7 @@ struct LayerSearch: ~Copyable {
         _ best: inout Float, _ map: UnsafeMutablePointer<Int32>, _ limit: Float, _ work: inout Int
     ) -> Bool {
         _ = lower(limit, &work)
-        // Loads carry the rounding of many steps: less than this is no gain.
-        if layer.peak < best - 1e-5 {
+        if layer.peak < best - Self.leastGain {
             best = layer.peak
             layer.writeSlots(map)
         }

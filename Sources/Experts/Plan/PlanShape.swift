@@ -21,8 +21,12 @@ public struct PlanShape: Sendable, Equatable {
 
     /// This shape, or the same with one group and one node where groups do not divide among nodes.
     ///
+    /// - Parameters:
+    ///   - load: what is to be placed.
+    ///   - grouped: whether groups matter.
     /// - Throws: `PlanError` with what would be possible.
-    func resolved(for load: LoadMatrix) throws(PlanError) -> PlanShape {
+    /// - Returns: a shape to plan for.
+    func resolved(for load: LoadMatrix, grouped: Bool = true) throws(PlanError) -> PlanShape {
         for (name, value) in [("slots", slots), ("ranks", ranks), ("nodes", nodes), ("groups", groups)] {
             guard value > 0 else { throw .notPositive(size: name, value: value) }
         }
@@ -35,7 +39,7 @@ public struct PlanShape: Sendable, Equatable {
         }
         guard groups % nodes == 0 else { return PlanShape(slots: slots, ranks: ranks) }
         guard ranks % nodes == 0 else { throw .ranksNotDivisible(ranks: ranks, nodes: nodes) }
-        guard load.experts % groups == 0 else {
+        guard !grouped || load.experts % groups == 0 else {
             throw .expertsNotDivisible(experts: load.experts, groups: groups)
         }
         return self

@@ -12,18 +12,25 @@ struct ReplicaChange: ~Copyable {
     /// The round until which each expert gains or loses no replica; `[E]` each.
     private let gainsAfter: UnsafeMutablePointer<Int32>
     private let losesAfter: UnsafeMutablePointer<Int32>
+    /// The two largest loads among the ranks of each expert; `[E]` each.
+    private let fullest: UnsafeMutablePointer<Float>
+    private let secondFullest: UnsafeMutablePointer<Float>
 
     /// Space for a layer of `experts` experts.
     init(experts: Int) {
         self.experts = experts
         gainsAfter = .allocate(capacity: experts)
         losesAfter = .allocate(capacity: experts)
+        fullest = .allocate(capacity: experts)
+        secondFullest = .allocate(capacity: experts)
         reset()
     }
 
     deinit {
         gainsAfter.deallocate()
         losesAfter.deallocate()
+        fullest.deallocate()
+        secondFullest.deallocate()
     }
 
     /// Forgets which experts gained and lost.
@@ -32,47 +39,79 @@ struct ReplicaChange: ~Copyable {
         losesAfter.initialize(repeating: 0, count: experts)
     }
 
-    /// A replacement: the lower the score, the better.
-    private struct Choice {
+    /// A replacement that was found.
+    struct Choice {
+        /// The largest load among the ranks that it touches, in units of the mean; smaller is better.
         var score = Float.infinity
+        /// The slot that changes, in the padded numbering; -1 where there is none.
         var slot = -1
+        /// The expert that it gets.
         var expert = -1
     }
 
-    /// Replaces one replica to relieve the busiest rank.
+    /// The replacement of one replica that relieves the busiest rank best.
     ///
     /// - Parameters:
-    ///   - layer: changed; its peak may rise.
+    ///   - layer: left as it is.
     ///   - round: number of the change since `reset`, from 1.
-    ///   - rest: rounds for which the change stands.
-    /// - Returns: whether there was a replica to replace.
-    func relieve(_ layer: borrowing LayerArrangement, round: Int32, rest: Int32) -> Bool {
+    /// - Returns: the choice; slot -1 where there is none.
+    func best(for layer: borrowing LayerArrangement, round: Int32) -> Choice {
         var best = Choice()
+        findFullest(layer)
         for rank in 0..<layer.ranks {
             for slot in layer.slots(of: rank) {
                 let old = Int(layer.expertOf[slot])
                 let count = layer.counts[old]
                 guard count > 1, losesAfter[old] < round, layer.maySpare(slot, of: rank) else { continue }
-                // Every other rank with this expert takes over some of it, and is about full.
+                // Every other rank with this expert takes over some of it.
                 let loss = layer.load[old] / Float(count - 1) - layer.weight[slot]
-                guard 1 + loss < best.score else { continue }
+                let others = layer.rankLoad[rank] < fullest[old] ? fullest[old] : secondFullest[old]
+                let floor = max(1, others) + loss
+                guard floor < best.score else { continue }
                 if rank == layer.busiest {
-                    replaceOnBusiest(layer, slot, loss: loss, round: round, best: &best)
+                    replaceOnBusiest(layer, slot, floor: floor, round: round, best: &best)
                 } else {
-                    replaceElsewhere(layer, slot, of: rank, loss: loss, round: round, best: &best)
+                    replaceElsewhere(layer, slot, of: rank, loss: loss, floor: floor, round: round, best: &best)
                 }
             }
         }
-        guard best.slot >= 0 else { return false }
-        gainsAfter[Int(layer.expertOf[best.slot])] = round + rest
-        losesAfter[best.expert] = round + rest
-        layer.replace(best.slot, by: best.expert)
+        return best
+    }
+
+    /// Makes a replacement; its experts do not take part in the opposite for `rest` rounds.
+    func make(_ choice: Choice, in layer: borrowing LayerArrangement, round: Int32, rest: Int32) {
+        gainsAfter[Int(layer.expertOf[choice.slot])] = round + rest
+        losesAfter[choice.expert] = round + rest
+        layer.replace(choice.slot, by: choice.expert)
+    }
+
+    /// Replaces one replica to relieve the busiest rank; the peak may rise.
+    ///
+    /// - Returns: whether there was a replica to replace.
+    func relieve(_ layer: borrowing LayerArrangement, round: Int32, rest: Int32) -> Bool {
+        let choice = best(for: layer, round: round)
+        guard choice.slot >= 0 else { return false }
+        make(choice, in: layer, round: round, rest: rest)
         return true
+    }
+
+    /// Finds the largest loads among the ranks of each replicated expert.
+    private func findFullest(_ layer: borrowing LayerArrangement) {
+        fullest.update(repeating: 0, count: experts)
+        secondFullest.update(repeating: 0, count: experts)
+        for place in 0..<layer.ranks {
+            let rank = layer.rank(at: place)
+            for slot in layer.slots(of: rank) {
+                let expert = Int(layer.expertOf[slot])
+                secondFullest[expert] = fullest[expert]
+                fullest[expert] = layer.rankLoad[rank]
+            }
+        }
     }
 
     /// Looks for the expert to replace a replica on the busiest rank.
     private func replaceOnBusiest(
-        _ layer: borrowing LayerArrangement, _ slot: Int, loss: Float, round: Int32, best: inout Choice
+        _ layer: borrowing LayerArrangement, _ slot: Int, floor: Float, round: Int32, best: inout Choice
     ) {
         let rank = layer.busiest
         let left = layer.peak - layer.weight[slot]
@@ -80,7 +119,7 @@ struct ReplicaChange: ~Copyable {
         for new in 0..<experts where new != old && mayGain(new, in: layer, on: rank, round: round) {
             // Almost any light expert lowers this rank; the gain of its other ranks decides.
             let gain = layer.share[new] - layer.smallerShare[new]
-            let score = max(1 + loss, left + layer.smallerShare[new]) - gain / 2
+            let score = max(floor, left + layer.smallerShare[new]) - gain / 2
             guard score < best.score, !layer.holds(rank: rank, expert: new) else { continue }
             best = Choice(score: score, slot: slot, expert: new)
         }
@@ -88,7 +127,8 @@ struct ReplicaChange: ~Copyable {
 
     /// Looks for the expert on the busiest rank to replace a replica on another.
     private func replaceElsewhere(
-        _ layer: borrowing LayerArrangement, _ slot: Int, of rank: Int, loss: Float, round: Int32, best: inout Choice
+        _ layer: borrowing LayerArrangement, _ slot: Int, of rank: Int, loss: Float, floor: Float, round: Int32,
+        best: inout Choice
     ) {
         let heavy = layer.busiest
         let old = Int(layer.expertOf[slot])
@@ -98,7 +138,7 @@ struct ReplicaChange: ~Copyable {
             let new = Int(layer.expertOf[place])
             guard new != old, mayGain(new, in: layer, on: rank, round: round) else { continue }
             let added = layer.smallerShare[new]
-            let score = max(1 + loss, peak - layer.weight[place] + added, left + added)
+            let score = max(floor, peak - layer.weight[place] + added, left + added)
             guard score < best.score, !layer.holds(rank: rank, expert: new) else { continue }
             best = Choice(score: score, slot: slot, expert: new)
         }

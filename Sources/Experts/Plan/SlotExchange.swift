@@ -10,7 +10,7 @@
 
 /// Exchanges on the layers of one shape, with the lists that they need.
 struct SlotExchange: ~Copyable {
-    /// Beyond this many slots per rank pairs are not looked at: single exchanges are fine enough.
+    /// Beyond this many slots per rank pairs are not looked at: single exchanges are fine enough. Nor below three.
     private static let largestPairedRoom = 64
 
     /// What looking for one exchange of single slots costs, in units of about a nanosecond.
@@ -26,7 +26,7 @@ struct SlotExchange: ~Copyable {
 
     /// Space for `ranks` ranks of `room` slots.
     init(ranks: Int, room: Int) {
-        pairs = room <= Self.largestPairedRoom ? room * (room - 1) / 2 : 0
+        pairs = (3...Self.largestPairedRoom).contains(room) ? room * (room - 1) / 2 : 0
         singleCost = 10 + room * (room + 3) / 4
         pairCost = 50 + 10 * pairs
         sums = .allocate(capacity: max(1, ranks * pairs))
@@ -42,11 +42,15 @@ struct SlotExchange: ~Copyable {
         scratch.deallocate()
     }
 
-    /// An exchange that was found: what the two ranks' larger load would be, and the slots of either.
-    private struct Choice {
+    /// An exchange that was found.
+    struct Choice {
+        /// The larger of the two ranks' loads after it, in units of the mean.
         var peak: Float
+        /// The rank that takes part beside the busiest; -1 where none helps.
         var partner = -1
+        /// One or two slots of the busiest rank, in the padded numbering.
         var slots = (0, 0)
+        /// As many of the partner.
         var others = (0, 0)
     }
 
@@ -79,21 +83,37 @@ struct SlotExchange: ~Copyable {
     private static let leastGain: Float = 1e-5
 
     /// The best exchange of one slot of the busiest rank.
-    private func single(_ layer: borrowing LayerArrangement, limit: Float, work: inout Int) -> Choice {
+    ///
+    /// - Parameters:
+    ///   - layer: left as it is.
+    ///   - limit: a peak of the two ranks that is good enough to stop looking.
+    ///   - own: weights of the slots that the busiest rank may give, others infinite; `[G, stride]`. Nil: all.
+    ///   - others: weights of the slots that its partner may give; nil: all.
+    ///   - offers: how many slots of each rank are in `others`; `[G]`. Nil: all.
+    ///   - work: what may be spent, counted down.
+    /// - Returns: the exchange; partner -1 where none helps.
+    func single(
+        _ layer: borrowing LayerArrangement, limit: Float, own: UnsafePointer<Float>? = nil,
+        others: UnsafePointer<Float>? = nil, offers: UnsafePointer<Int32>? = nil, work: inout Int
+    ) -> Choice {
         let heavy = layer.busiest
         let node = layer.node(of: heavy)
         let peak = layer.peak
+        let given = (own ?? UnsafePointer(layer.weight)) + heavy &* layer.stride
+        let taken = others ?? UnsafePointer(layer.weight)
         var best = Choice(peak: peak - Self.leastGain)
         for place in 0..<layer.ranks - 1 {
             let partner = layer.rank(at: place)
-            guard layer.node(of: partner) == node else { continue }
+            guard layer.node(of: partner) == node, offers.map({ $0[partner] > 0 }) ?? true else { continue }
             let wanted = (peak - layer.rankLoad[partner]) / 2
             guard peak - wanted < best.peak else { break }
             work &-= singleCost
-            let found = nearestExchange(layer, from: heavy, to: partner, wanted: wanted)
+            let found = nearestExchange(layer, given, taken + partner &* layer.stride, wanted: wanted)
             let result = max(peak - found.moved, layer.rankLoad[partner] + found.moved)
-            guard result < best.peak, !clashes(layer, found.slot, of: heavy, found.other, of: partner) else { continue }
-            best = Choice(peak: result, partner: partner, slots: (found.slot, 0), others: (found.other, 0))
+            let slot = heavy &* layer.stride &+ found.place
+            let other = partner &* layer.stride &+ found.otherPlace
+            guard result < best.peak, !clashes(layer, slot, of: heavy, other, of: partner) else { continue }
+            best = Choice(peak: result, partner: partner, slots: (slot, 0), others: (other, 0))
             if result <= limit { break }
         }
         return best
@@ -145,19 +165,19 @@ struct SlotExchange: ~Copyable {
             || layer.counts[coming] > 1 && layer.holds(rank: first, expert: coming)
     }
 
-    /// The slots of two ranks whose exchange moves a load nearest to `wanted` from the first to the second.
+    /// The places in two ranks whose exchange moves a load nearest to `wanted` from the first to the second.
+    ///
+    /// Infinite weights take no part; where nothing is left `moved` is infinite or NaN.
     @inline(__always) private func nearestExchange(
-        _ layer: borrowing LayerArrangement, from first: Int, to second: Int, wanted: Float
-    ) -> (slot: Int, other: Int, moved: Float) {
-        let own = first &* layer.stride
-        let others = second &* layer.stride
+        _ layer: borrowing LayerArrangement, _ own: UnsafePointer<Float>, _ others: UnsafePointer<Float>, wanted: Float
+    ) -> (place: Int, otherPlace: Int, moved: Float) {
         let chunks = layer.stride / 4
-        let vectors = UnsafeRawPointer(layer.weight + others)
+        let vectors = UnsafeRawPointer(others)
         var best = SIMD4<Float>(repeating: .infinity)
         var code = SIMD4<Int32>(repeating: 0)  // place * chunks + chunk
         var next: Int32 = 0
         for place in 0..<layer.room {
-            let fitting = SIMD4<Float>(repeating: layer.weight[own &+ place] - wanted)
+            let fitting = SIMD4<Float>(repeating: own[place] - wanted)
             for chunk in 0..<chunks {
                 let weights = vectors.loadUnaligned(fromByteOffset: 16 &* chunk, as: SIMD4<Float>.self)
                 let miss = magnitude(weights - fitting)
@@ -171,9 +191,9 @@ struct SlotExchange: ~Copyable {
         for other in 1..<4 where best[other] < best[lane] || best[other] == best[lane] && code[other] < code[lane] {
             lane = other
         }
-        let slot = own &+ Int(code[lane]) / chunks
-        let other = others &+ (Int(code[lane]) % chunks) &* 4 &+ lane
-        return (slot, other, layer.weight[slot] - layer.weight[other])
+        let place = Int(code[lane]) / chunks
+        let otherPlace = (Int(code[lane]) % chunks) &* 4 &+ lane
+        return (place, otherPlace, best[lane] < .infinity ? own[place] - others[otherPlace] : .infinity)
     }
 
     @inline(__always) private func magnitude(_ values: SIMD4<Float>) -> SIMD4<Float> {

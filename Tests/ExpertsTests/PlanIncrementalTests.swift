@@ -1,0 +1,121 @@
+// The incremental plan: still on noise, few transfers on drift.
+
+import Experts
+import Support
+import Testing
+
+/// Successive windows of a generated load.
+struct PlanWindows: Decodable, CustomTestStringConvertible {
+    struct File: Decodable { var cases: [PlanWindows] }
+
+    var name: String
+    var slots: Int
+    var ranks: Int
+    var rows: [[[Int]]]
+
+    enum CodingKeys: String, CodingKey {
+        case name
+        case slots = "num_physical"
+        case ranks = "num_gpus"
+        case rows = "windows"
+    }
+
+    var testDescription: String { name }
+
+    func loads() throws -> [LoadMatrix] { try rows.map { try LoadMatrix(rows: $0) } }
+
+    static let all = (try? Golden.decode(File.self, "eplb/windows.json"))?.cases ?? []
+    static let stationary = all.filter { $0.name == "lognormal" || $0.name == "uniform" }
+    static let drifting = all.filter { $0.name == "domains" || $0.name == "bursty" }
+}
+
+@Suite struct PlanIncrementalTests {
+    @Test("windows were found")
+    func windowsExist() { #expect(PlanWindows.stationary.count == 2 && PlanWindows.drifting.count == 2) }
+
+    @Test("nothing moves on stationary noise", arguments: PlanWindows.stationary, [1, 2, 3, 5])
+    func noise(_ test: PlanWindows, count: Int) throws {
+        let loads = try test.loads()
+        let shape = PlanShape(slots: test.slots, ranks: test.ranks)
+        let present = try PlacementPlan.balanced(load: loads[0], shape: shape).placement
+        let plan = try IncrementalPlan(from: present, windows: Array(loads[1...count]))
+        #expect(plan.transfers == [0, 0] && plan.driftedLayers.isEmpty)
+        #expect(plan.placement.physicalToLogical == present.physicalToLogical)
+        #expect(plan.placement.epoch == present.epoch + 1)
+    }
+
+    @Test("drift is followed with few transfers, judged on the window after", arguments: PlanWindows.drifting)
+    func drift(_ test: PlanWindows) throws {
+        let loads = try test.loads()
+        let shape = PlanShape(slots: test.slots, ranks: test.ranks)
+        let present = try PlacementPlan.balanced(load: loads[0], shape: shape).placement
+        let full = try PlacementPlan.balanced(load: loads[4], shape: shape).placement
+        let plan = try IncrementalPlan(from: present, windows: [loads[4]])
+        #expect(plan.transfers.allSatisfy { (1...30).contains($0) } && plan.driftedLayers == [0, 1])
+        let next = loads[5]
+        let found = next.balancedness(in: plan.placement)
+        #expect(found > next.balancedness(in: present) + 0.1)
+        // Over many layers drift costs nothing against a full plan; on two layers the next window's noise decides.
+        #expect(found > next.balancedness(in: full) - 0.06)
+        let free = try IncrementalPlan(
+            from: present, windows: [loads[4]], goal: IncrementalGoal(target: 0.999, transfers: 288))
+        #expect(loads[4].balancedness(in: free.placement) > 0.99)
+    }
+
+    @Test("the limit of transfers holds, and none means none", arguments: [0, 1, 5, 17])
+    func limit(most: Int) throws {
+        let test = try #require(PlanWindows.drifting.first)
+        let loads = try test.loads()
+        let present = try PlacementPlan.balanced(
+            load: loads[0], shape: PlanShape(slots: test.slots, ranks: test.ranks)
+        ).placement
+        let plan = try IncrementalPlan(from: present, windows: [loads[4]], goal: IncrementalGoal(transfers: most))
+        for layer in 0..<2 {
+            let row = layer * test.slots..<(layer + 1) * test.slots
+            let differing = row.filter { plan.placement.physicalToLogical[$0] != present.physicalToLogical[$0] }
+            #expect(differing.count <= most && plan.transfers[layer] <= differing.count)
+            #expect(
+                loads[4].balancedness(layer: layer, in: plan.placement)
+                    >= loads[4].balancedness(layer: layer, in: present))
+        }
+    }
+
+    @Test("with nodes, experts stay on theirs")
+    func nodes() throws {
+        let test = try #require(PlanWindows.drifting.first)
+        let loads = try test.loads()
+        let shape = PlanShape(slots: test.slots, ranks: test.ranks, nodes: 4, groups: 8)
+        let present = try PlacementPlan.balanced(load: loads[0], shape: shape).placement
+        let plan = try IncrementalPlan(from: present, windows: [loads[4]], nodes: 4)
+        #expect(plan.transfers.reduce(0, +) > 0)
+        for layer in 0..<2 {
+            for expert in 0..<256 {
+                func nodes(_ placement: Placement) -> Set<Int32> {
+                    Set(placement.replicas(layer: layer, expert: expert).map { $0 / 72 })
+                }
+                #expect(nodes(plan.placement) == nodes(present))
+            }
+        }
+    }
+
+    @Test("windows must fit the placement")
+    func mismatch() throws {
+        let present = try Placement.trivial(layers: 2, logicalExperts: 4, redundant: 4, ranks: 2)
+        func error(_ windows: [LoadMatrix], nodes: Int = 1) -> PlanError? {
+            do throws(PlanError) {
+                _ = try IncrementalPlan(from: present, windows: windows, nodes: nodes)
+                return nil
+            } catch { return error }
+        }
+        let fitting = try LoadMatrix(rows: [[1, 2, 3, 4], [0, 0, 0, 0]])
+        #expect(error([fitting]) == nil)
+        #expect(error([]) == .emptyLoad(layers: 0, experts: 0))
+        #expect(error([fitting], nodes: 3) == .ranksNotDivisible(ranks: 2, nodes: 3))
+        #expect(
+            error([try LoadMatrix(rows: [[1, 2, 3, 4]])])
+                == .placementMismatch(fact: "layers", placement: 2, request: 1))
+        #expect(
+            error([try LoadMatrix(rows: [[1, 2], [3, 4]])])
+                == .placementMismatch(fact: "experts", placement: 4, request: 2))
+    }
+}
