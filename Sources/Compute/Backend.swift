@@ -37,11 +37,9 @@ public protocol Backend: AnyObject, Sendable {
     /// Causal attention of every token over its sequence's positions up to its own. `out: [N, heads * headDimension]`
     func attend(_ qkv: Buffer, tokens: TokenLayout, cache: KVCache, layer: Int, heads: Int, scale: Float, out: Buffer)
 
-    /// Chooses experts for every token by its router logits `[N, E]`, groups the (token, expert) pairs into blocks, and
-    /// counts them: row `layer` of `counts`, `[layers, P]`, is written, unless it is nil because nothing records. The
-    /// counts are part of the call, so that no model can forget them.
-    func route(
-        _ logits: Buffer, count: Int, layer: Int, counts: UnsafeMutablePointer<Int32>?, into: Routing)
+    /// Chooses experts for every token by its router logits `[N, E]`, and groups the (token, expert) pairs into blocks.
+    /// Ids and counts are written to `row`, which is part of the call, so that no model can forget to record.
+    func route(_ logits: Buffer, count: Int, keeping row: RoutingRow, into: Routing)
 
     /// The routed experts: `out[pair] = routing weight * down(silu(gate(x)) ⊙ up(x))`, `[N * K, width]`; `activations`
     /// are scratch, `[N * K, inner width]`.

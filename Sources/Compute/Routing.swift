@@ -4,6 +4,20 @@
 
 public import Experts
 
+/// Where the routing of one layer of a pass is kept.
+public struct RoutingRow {
+    /// Pairs per physical expert, `[P]`, overwritten.
+    public var counts: UnsafeMutablePointer<Int32>
+    /// The expert of each pair, `[N, K]`, overwritten.
+    public var ids: UnsafeMutablePointer<Int32>
+
+    /// A row from its parts.
+    public init(counts: UnsafeMutablePointer<Int32>, ids: UnsafeMutablePointer<Int32>) {
+        self.counts = counts
+        self.ids = ids
+    }
+}
+
 /// Where the tokens of a pass go in one layer.
 public final class Routing {
     /// Rows in a block: enough to reuse an expert's weights from the cache, few enough to share among threads.
@@ -37,10 +51,10 @@ public final class Routing {
     var blockExperts: UnsafePointer<Int32>? { router.alignment.blockExperts.baseAddress }
     var blockCount: Int { router.alignment.blockExperts.count }
 
-    /// The CPU's routing: gate, then align; the counts that the gate makes go straight to `counts`, `[E]`.
-    func route(_ logits: UnsafeBufferPointer<Float>, counts: UnsafeMutablePointer<Int32>?, lanes: any Lanes) {
+    /// The CPU's routing: gate, then align; what the gate chooses and counts goes straight to where it is kept.
+    func route(_ logits: UnsafeBufferPointer<Float>, keeping row: RoutingRow, lanes: any Lanes) {
         do {
-            try router.route(logits, countsInto: counts, lanes: lanes)
+            try router.route(logits, countsInto: row.counts, idsInto: row.ids, lanes: lanes)
         } catch {
             preconditionFailure("a pass of \(logits.count / router.experts) tokens cannot be routed: \(error)")
         }

@@ -5,12 +5,13 @@ internal import Foundation
 
 /// Writes dumps.
 enum DumpFile {
-    /// Writes `snapshot` to a new file in `folder` and returns its path.
-    static func write(_ snapshot: Snapshot, folder: String) async throws(EngineError) -> String {
+    /// Writes `snapshot` of the model `name` to a new file in `folder` and returns its path.
+    static func write(_ snapshot: Snapshot, model name: String, folder: String) async throws(EngineError) -> String {
         let result: Result<String, EngineError> = await withCheckedContinuation { continuation in
             Thread.detachNewThread {
                 do {
-                    let path = try StatDump.write(snapshot, folder: folder, time: Date().timeIntervalSince1970)
+                    let path = try Recording(snapshot, model: name)
+                        .writeDump(folder: folder, time: Date().timeIntervalSince1970)
                     continuation.resume(returning: .success(path))
                 } catch {
                     continuation.resume(returning: .failure(.dumpFailed(path: folder, reason: "\(error)")))

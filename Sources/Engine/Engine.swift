@@ -25,10 +25,8 @@ public actor Engine {
     private var freeSlots: [Int]
     private var pages: PagePool
     private var batch = Batch()
-    private var passCounts: PassCounts?
-    private var recorder: Recorder?
-    /// How often recording was started.
-    private var recordings = 0
+    /// Nil for a model without experts.
+    private var recordings: Recordings?
     private var totals = EngineStatistics()
     private var throughput = Throughput()
 
@@ -52,11 +50,11 @@ public actor Engine {
             maxRunning: configuration.maxRunningRequests, prefillBudget: configuration.chunkedPrefillSize)
         freeSlots = Array((0..<configuration.maxRunningRequests).reversed())
         pages = PagePool(pageCount: parts.pages)
-        guard configuration.recorderEnabled, let placement = parts.placement else { return }
-        recorder = Recorder(
-            layers: model.layers, logicalExperts: model.experts,
-            capacity: Recorder.Capacity(setting: configuration.recorderBufferSize) ?? .unbounded)
-        passCounts = PassCounts(placement: placement)
+        guard let placement = parts.placement else { return }
+        recordings = Recordings(
+            placement: placement, sparseLayers: runner.sparseLayers, topK: model.topK,
+            tokens: configuration.chunkedPrefillSize + configuration.maxRunningRequests,
+            settings: configuration.recorder)
     }
 
     // MARK: Requests
@@ -117,40 +115,43 @@ public actor Engine {
         statistics.usedTokens = (pages.pageCount - pages.freeCount) * Self.pageSize
         statistics.contextLength = model.contextLength
         statistics.generationThroughput = throughput.tokensPerSecond
-        statistics.isRecording = recorder?.isRecording ?? false
+        statistics.isRecording = recordings?.isRecording ?? false
         return statistics
     }
 
     // MARK: Recording
 
     /// What was recorded so far; nil when recording is configured off.
-    public func recorded() -> Snapshot? { recorder?.snapshot() }
+    public func recorded() -> Snapshot? { recordings?.status?.snapshot }
+
+    /// What is being recorded, and what that costs; nil when recording is configured off.
+    public func recordingStatus() -> RecordingStatus? { recordings?.status }
 
     /// Resets the recorder and begins to record.
     public func startRecording() throws(EngineError) {
-        guard recorder != nil else { throw .recordingDisabled }
-        recordings += 1
-        recorder?.start()
+        guard recordings?.start() == true else { throw .recordingDisabled }
     }
 
     /// Stops recording; what was recorded is kept.
     public func stopRecording() throws(EngineError) {
-        guard recorder != nil else { throw .recordingDisabled }
-        recorder?.stop()
+        guard recordings?.stop() == true else { throw .recordingDisabled }
     }
 
     /// Takes what was recorded and writes it to a file. If that fails, what was taken is put back.
     ///
     /// - Returns: the file's path.
     public func dumpRecord() async throws(EngineError) -> String {
-        guard let snapshot = recorder?.dump() else { throw .recordingDisabled }
-        let recording = recordings
+        guard let snapshot = recordings?.dump() else { throw .recordingDisabled }
+        let starts = recordings?.starts
         // The file is written off the engine's thread: a slow disk must not hold up a step.
         do {
-            return try await DumpFile.write(snapshot, folder: configuration.recorderDirectory)
+            let path = try await DumpFile.write(
+                snapshot, model: model.architecture, folder: configuration.recorderDirectory)
+            recordings?.lastDump = path
+            return path
         } catch {
             // A start in the meantime means that nobody wants the old data.
-            if recording == recordings { recorder?.restore(snapshot) }
+            if starts == recordings?.starts { recordings?.restore(snapshot) }
             throw error
         }
     }
@@ -222,22 +223,45 @@ public actor Engine {
                     computed: $0.computed, known: $0.tokens.count, prompt: $0.request.promptIDs.count)
             }, into: &batch)
         totals.passesTotal += 1
-        if recorder?.isRecording == true, var counts = passCounts.take() {
-            counts.begin(
-                pass: totals.passesTotal, mode: batch.mode, tokens: batch.tokens, placement: counts.placement)
-            counts.withMutableCounts { compute(counts: $0.baseAddress) }
-            recorder?.append(counts)
-            passCounts = counts
+        // Taken out for the pass, so that it is not copied.
+        if var recordings = recordings.take() {
+            let wantsExperts = running.contains { $0.request.routedExpertsStart != nil }
+            let placement = recordings.placement
+            recordings.record(
+                pass: totals.passesTotal, batch, running, wantsExperts: wantsExperts,
+                compute: { compute(counts: $0, ids: $1) }, visit: { keepExperts($0, placement) })
+            self.recordings = recordings
         } else {
-            compute(counts: nil)
+            compute(counts: nil, ids: nil)
         }
         retireFinished()
         return true
     }
 
-    private func compute(counts: UnsafeMutablePointer<Int32>?) {
+    /// Adds the experts of the pass's tokens to the sequences whose requests asked for them.
+    private func keepExperts(_ detail: PassDetail, _ placement: Placement) {
+        var token = 0
+        for entry in batch.entries {
+            let sequence = running[entry.sequence]
+            if let start = sequence.request.routedExpertsStart {
+                for position in max(start, entry.start)..<max(start, entry.start + entry.count) {
+                    let row = token + position - entry.start
+                    for layer in 0..<detail.layers {
+                        let ids = detail.experts(layer: layer)
+                        for column in row * detail.topK..<(row + 1) * detail.topK {
+                            let expert = ids.map { placement.logical(layer: layer, slot: Int($0[column])) }
+                            sequence.routedExperts.append(Int32(truncatingIfNeeded: expert ?? 0))
+                        }
+                    }
+                }
+            }
+            token += entry.count
+        }
+    }
+
+    private func compute(counts: UnsafeMutablePointer<Int32>?, ids: UnsafeMutablePointer<Int32>?) {
         var generated = 0
-        runner.run(batch, sequences: running, counts: counts) { row in
+        runner.run(batch, sequences: running, counts: counts, ids: ids) { row in
             let entry = batch.entries[row.entry]
             let sequence = running[entry.sequence]
             if row.position < sequence.request.promptIDs.count - 1 {
@@ -308,6 +332,9 @@ public actor Engine {
     private func retireFinished() {
         for sequence in running {
             guard let reason = sequence.finish else { continue }
+            if let experts = sequence.allRoutedExperts(layers: model.layers, topK: model.topK) {
+                sequence.events.yield(.routedExperts(experts))
+            }
             sequence.events.yield(.finished(reason))
             sequence.events.finish()
             pages.release(sequence.pages)

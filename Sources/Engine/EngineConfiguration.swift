@@ -1,3 +1,5 @@
+public import Experts
+
 /// The engine's limits and switches.
 public struct EngineConfiguration: Sendable {
     /// Sequences that may be in the batch at once (`--max-running-requests`).
@@ -12,10 +14,8 @@ public struct EngineConfiguration: Sendable {
     public var contextLength: Int?
     /// Seeds the sampler of requests without a seed (`--random-seed`).
     public var randomSeed: UInt64 = 42
-    /// Whether `stat` recording is available (`--expert-distribution-recorder-mode`).
-    public var recorderEnabled = true
-    /// Passes that the recorder keeps; -1 keeps all (`--expert-distribution-recorder-buffer-size`).
-    public var recorderBufferSize = 1000
+    /// How the expert distribution is recorded (`--expert-distribution-recorder-*`); nil is off.
+    public var recorder: RecorderSettings? = RecorderSettings()
     /// Folder that dumps are written to (`SGLANG_EXPERT_DISTRIBUTION_RECORDER_DIR`).
     public var recorderDirectory = "/tmp"
 

@@ -10,6 +10,8 @@ public struct GenerationRequest: Sendable {
     public var sampling: SamplingParameters
     /// Which log-probabilities to report; nil for none.
     public var logprobs: LogprobOptions?
+    /// First position whose experts are reported, at most the prompt's length; nil reports none.
+    public var routedExpertsStart: Int?
 
     /// A request to continue `promptIDs`.
     public init(
@@ -106,7 +108,8 @@ public struct PositionLogprobs: Sendable, Equatable {
     }
 }
 
-/// What the engine reports while it works on one request, in this order: `prompt` once, `token`s, `finished` once.
+/// What the engine reports while it works on one request, in this order: `prompt` once, `token`s,
+/// `routedExperts` if asked for, `finished` once.
 public enum GenerationEvent: Sendable {
     /// The prompt has been computed.
     ///
@@ -116,8 +119,30 @@ public enum GenerationEvent: Sendable {
     case prompt(cachedTokens: Int, logprobs: [PositionLogprobs])
     /// One generated token; a stop token is reported too.
     case token(id: Int32, logprobs: PositionLogprobs?)
+    /// The logical experts of every layer and token from `GenerationRequest.routedExpertsStart` to the last but one.
+    case routedExperts(RoutedExperts)
     /// Nothing follows.
     case finished(FinishReason)
+}
+
+/// Which experts served a request's tokens.
+public struct RoutedExperts: Sendable, Equatable {
+    /// Rows; the last token has none, because it is never fed back.
+    public var tokens: Int
+    /// L: all decoder layers; dense ones hold zeros.
+    public var layers: Int
+    /// K.
+    public var topK: Int
+    /// Logical expert ids, `[tokens, L, K]`.
+    public var ids: [Int32]
+
+    /// Experts of `tokens` tokens.
+    public init(tokens: Int, layers: Int, topK: Int, ids: [Int32]) {
+        self.tokens = tokens
+        self.layers = layers
+        self.topK = topK
+        self.ids = ids
+    }
 }
 
 /// Why a generation ended.

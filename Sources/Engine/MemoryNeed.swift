@@ -2,6 +2,7 @@
 // hostile configuration may pass 64 bits.
 
 internal import Compute
+internal import Experts
 internal import Models
 
 /// Bytes that serving a model takes.
@@ -26,9 +27,16 @@ struct MemoryNeed {
         let passTokens = Double(configuration.chunkedPrefillSize) + sequences
         let activations = passTokens * Double(Workspace.floatsPerToken(model)) * float
         let logits = Double(ModelRunner.logitRows + 3) * Double(model.vocabularySize) * float
-        let passes = configuration.recorderEnabled ? Double(max(configuration.recorderBufferSize, 128)) : 0
-        let record = passes * Double(model.layers) * Double(model.experts) * 4
         return weights(checkpoint) + kv + tables + angles + activations + logits + record
+    }
+
+    /// Recorded passes: a window of counts, or as much as the budget allows.
+    private var record: Double {
+        guard let settings = configuration.recorder else { return 0 }
+        guard !settings.mode.isDetailed, case .passes(let passes) = settings.capacity else {
+            return Double(settings.byteBudget)
+        }
+        return Double(passes) * Double(model.layers) * Double(model.experts) * 4
     }
 
     /// Weights as they are laid out: float16 is widened; a tied embedding table is laid out a second time.

@@ -68,6 +68,9 @@ final class ModelRunner {
         logSumExp.deallocate()
     }
 
+    /// Layers with experts.
+    var sparseLayers: [Int] { model.configuration.sparseLayers }
+
     /// Makes `pages` the pages of slot `slot`.
     func setPages(_ pages: [Int32], slot: Int) {
         precondition(pages.count <= tableStride, "\(pages.count) pages in a table of \(tableStride)")
@@ -76,7 +79,9 @@ final class ModelRunner {
 
     /// Runs the batch, then calls `body` for every row of logits that somebody wants, in order of entry and position.
     func run(
-        _ batch: Batch, sequences: [Sequence], counts: UnsafeMutablePointer<Int32>?, _ body: (LogitRow) -> Void
+        _ batch: Batch, sequences: [Sequence], counts: UnsafeMutablePointer<Int32>?,
+        ids kept: UnsafeMutablePointer<Int32>?,
+        _ body: (LogitRow) -> Void
     ) {
         var token = 0
         for entry in batch.entries {
@@ -94,7 +99,7 @@ final class ModelRunner {
             tokens: TokenLayout(
                 count: token, ids: ids, positions: positions, sequences: slots, pageTables: tables,
                 tableStride: tableStride),
-            cache: cache, workspace: workspace, counts: counts)
+            cache: cache, workspace: workspace, counts: counts, ids: kept)
         model.forward(pass)
 
         // Rows are gathered in order and computed whenever the buffer is full.

@@ -30,6 +30,9 @@ extension GenerationRequest {
                 throw .invalidSampling("token_ids_logprob holds \(id): expected 0 to \(model.vocabularySize - 1)")
             }
         }
+        if let start = routedExpertsStart, start < 0 || start > promptIDs.count {
+            throw .invalidSampling("routed_experts_start_len is \(start): expected 0 to \(promptIDs.count)")
+        }
         return promptIDs.count + min(sampling.maxNewTokens, model.contextLength - promptIDs.count)
     }
 }

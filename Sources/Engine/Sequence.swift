@@ -22,6 +22,8 @@ final class Sequence {
     let stopIDs: Set<Int32>
     var sampler: SamplerState
     var promptLogprobs: [PositionLogprobs] = []
+    /// Logical experts of the tokens from `request.routedExpertsStart` on, `[tokens, L, K]`.
+    var routedExperts: [Int32] = []
     /// Why the sequence leaves the batch after this step.
     var finish: FinishReason?
 
@@ -39,6 +41,14 @@ final class Sequence {
         self.pages = pages
         self.slot = slot
         self.sampler = sampler
+    }
+
+    /// The experts of all tokens that were fed, if asked for: those of the last one are left out.
+    func allRoutedExperts(layers: Int, topK: Int) -> RoutedExperts? {
+        guard let start = request.routedExpertsStart else { return nil }
+        let rows = min(routedExperts.count / (layers * topK), max(0, tokens.count - 1 - start))
+        return RoutedExperts(
+            tokens: rows, layers: layers, topK: topK, ids: Array(routedExperts.prefix(rows * layers * topK)))
     }
 
     /// Tokens generated so far.

@@ -3,6 +3,34 @@
 public import Compute
 public import Experts
 
+/// Where the routing of a pass is kept, layer by layer. With strides of 0 nobody keeps it: every layer overwrites the last,
+/// so that recording costs the layers no branch and no copy.
+public struct RoutingRecord {
+    private let first: RoutingRow
+    private let countStride: Int
+    private let idStride: Int
+
+    /// A record.
+    ///
+    /// - Parameters:
+    ///   - counts: pairs per physical expert, `[L, P]`, or `[P]` with a stride of 0.
+    ///   - countStride: from layer to layer, P or 0.
+    ///   - ids: expert of each pair, `[L, N, K]`, or `[N, K]` with a stride of 0.
+    ///   - idStride: from layer to layer, N · K or 0.
+    public init(
+        counts: UnsafeMutablePointer<Int32>, countStride: Int, ids: UnsafeMutablePointer<Int32>, idStride: Int
+    ) {
+        first = RoutingRow(counts: counts, ids: ids)
+        self.countStride = countStride
+        self.idStride = idStride
+    }
+
+    /// Where one layer's routing goes.
+    func row(layer: Int) -> RoutingRow {
+        RoutingRow(counts: first.counts + layer * countStride, ids: first.ids + layer * idStride)
+    }
+}
+
 /// One pass of tokens through a model.
 public struct ForwardPass {
     /// Where to compute.
@@ -13,19 +41,29 @@ public struct ForwardPass {
     public let cache: KVCache
     /// Activations.
     public let workspace: Workspace
-    /// Tokens per physical expert, `[layers, P]`, rows of sparse layers written; nil when nothing records.
-    public let counts: UnsafeMutablePointer<Int32>?
+    /// Where the sparse layers' routing is kept.
+    public let record: RoutingRecord
 
     /// One pass.
+    ///
+    /// - Parameters:
+    ///   - backend: where to compute.
+    ///   - tokens: the tokens.
+    ///   - cache: keys and values.
+    ///   - workspace: activations.
+    ///   - counts: receives the pairs per physical expert, `[L, P]`; nil when nobody counts.
+    ///   - ids: receives the experts of each token, `[L, N, K]`; nil when nobody wants them.
     public init(
         backend: any Backend, tokens: TokenLayout, cache: KVCache, workspace: Workspace,
-        counts: UnsafeMutablePointer<Int32>? = nil
+        counts: UnsafeMutablePointer<Int32>? = nil, ids: UnsafeMutablePointer<Int32>? = nil
     ) {
         self.backend = backend
         self.tokens = tokens
         self.cache = cache
         self.workspace = workspace
-        self.counts = counts
+        record = RoutingRecord(
+            counts: counts ?? workspace.unkeptCounts, countStride: counts == nil ? 0 : workspace.experts,
+            ids: ids ?? workspace.unkeptIDs, idStride: ids == nil ? 0 : tokens.count * workspace.routing.topK)
     }
 }
 
@@ -35,6 +73,12 @@ public struct Workspace {
     public let tokens: Int
     /// Rows of logits that fit.
     public let logitRows: Int
+    /// P: physical experts of a layer.
+    let experts: Int
+    /// Counts and ids that nobody keeps, `[P]` and `[N, K]`.
+    private let unkept: Unkept
+    var unkeptCounts: UnsafeMutablePointer<Int32> { unkept.counts }
+    var unkeptIDs: UnsafeMutablePointer<Int32> { unkept.ids }
     /// The residual stream, `[N, hidden]`.
     public let hidden: Buffer
     /// Normalised input of a block, `[N, hidden]`.
@@ -74,6 +118,8 @@ public struct Workspace {
     public init(_ model: ModelConfiguration, tokens: Int, logitRows: Int, gate: GateRule) {
         self.tokens = tokens
         self.logitRows = logitRows
+        experts = model.experts
+        unkept = Unkept(experts: model.experts, pairs: tokens * model.topK)
         func buffer(_ width: Int, rows: Int = tokens) -> Buffer { Buffer(rows: rows, width: width) }
         hidden = buffer(model.hiddenSize)
         normed = buffer(model.hiddenSize)
@@ -89,5 +135,21 @@ public struct Workspace {
         sharedGate = buffer(1)
         final = buffer(model.hiddenSize, rows: logitRows)
         logits = buffer(model.vocabularySize, rows: logitRows)
+    }
+}
+
+/// Memory for routing that nobody keeps.
+private final class Unkept: @unchecked Sendable {  // written by one pass at a time
+    let counts: UnsafeMutablePointer<Int32>
+    let ids: UnsafeMutablePointer<Int32>
+
+    init(experts: Int, pairs: Int) {
+        counts = .allocate(capacity: max(1, experts))
+        ids = .allocate(capacity: max(1, pairs))
+    }
+
+    deinit {
+        counts.deallocate()
+        ids.deallocate()
     }
 }

@@ -58,6 +58,8 @@ public struct SwitchyardServer: Service {
         ChatRoute(state: state).register(on: router)
         ModelsRoute(state: state).register(on: router)
         ExpertControlRoute(state: state).register(on: router)
+        ExpertDistributionRoute(state: state).register(on: router)
+        MetricsRoute(state: state).register(on: router)
         HealthRoute(state: state).register(on: router)
         InfoRoute(state: state).register(on: router)
         OutOfScopeRoute().register(on: router)

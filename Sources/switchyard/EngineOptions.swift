@@ -3,6 +3,7 @@
 import ArgumentParser
 import Compute
 import Engine
+import Experts
 import Foundation
 
 /// Where to compute.
@@ -11,13 +12,22 @@ enum DeviceChoice: String, ExpressibleByArgument, CaseIterable {
 }
 
 /// What the expert distribution recorder does.
-enum RecorderChoice: String, ExpressibleByArgument {
+enum RecorderChoice: String, ExpressibleByArgument, CaseIterable {
     case stat, off
     case statApprox = "stat_approx"
     case perPass = "per_pass"
     case perToken = "per_token"
 
-    static let allValueStrings = ["stat", "off"]
+    /// How to record; nil is off.
+    var mode: RecorderMode? {
+        switch self {
+        case .stat: .stat
+        case .statApprox: .statApprox
+        case .perPass: .perPass
+        case .perToken: .perToken
+        case .off: nil
+        }
+    }
 }
 
 /// Flags that `serve` and `generate` share.
@@ -58,29 +68,31 @@ struct EngineOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "stat: tokens per expert and pass, once started over HTTP; off: not available.", valueName: "mode"))
+            "stat: tokens per expert of the last passes, from the start on; per_pass, per_token: every pass, every token, "
+                + "once started over HTTP; off.", valueName: "mode"))
     var expertDistributionRecorderMode = RecorderChoice.stat
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Passes that the recorder keeps; -1 keeps all.", valueName: "passes"))
-    var expertDistributionRecorderBufferSize = EngineConfiguration().recorderBufferSize
+        help: ArgumentHelp("Passes that mode stat keeps; -1 keeps all within the byte budget.", valueName: "passes"))
+    var expertDistributionRecorderBufferSize = 1000
+
+    @Option(
+        help: ArgumentHelp(
+            "Memory for recordings without a fixed number of passes; what comes later is counted as dropped.",
+            valueName: "bytes"))
+    var expertDistributionRecorderMaxBytes = RecorderSettings().byteBudget
 
     func validate() throws {
         try Self.checkDevice(device)
-        switch expertDistributionRecorderMode {
-        case .stat, .off: break
-        case .statApprox, .perPass, .perToken:
-            throw ValidationError(
-                "--expert-distribution-recorder-mode \(expertDistributionRecorderMode.rawValue): not in this version; "
-                    + "use stat or off")
-        }
         try Self.check("--threads", threads, in: 1...1024)
         try Self.check("--context-length", contextLength, in: 1...1 << 24)
         try Self.check("--max-running-requests", maxRunningRequests, in: 1...1 << 16)
         try Self.check("--max-queued-requests", maxQueuedRequests, in: 0...1 << 24)
         try Self.check("--max-total-tokens", maxTotalTokens, in: 1...1 << 30)
         try Self.check("--chunked-prefill-size", chunkedPrefillSize, in: 1...1 << 16)
+        try Self.check(
+            "--expert-distribution-recorder-max-bytes", expertDistributionRecorderMaxBytes, in: 1 << 20...1 << 44)
         let size = expertDistributionRecorderBufferSize
         guard size == -1 || (1...1 << 24).contains(size) else {
             throw ValidationError(
@@ -120,8 +132,12 @@ struct EngineOptions: ParsableArguments {
         result.maxTotalTokens = maxTotalTokens
         result.contextLength = contextLength
         result.randomSeed = randomSeed
-        result.recorderEnabled = expertDistributionRecorderMode == .stat
-        result.recorderBufferSize = expertDistributionRecorderBufferSize
+        result.recorder = expertDistributionRecorderMode.mode.map { mode in
+            RecorderSettings(
+                mode: mode,
+                capacity: RecorderSettings.Capacity(setting: expertDistributionRecorderBufferSize) ?? .unbounded,
+                byteBudget: expertDistributionRecorderMaxBytes)
+        }
         if let folder = ProcessInfo.processInfo.environment["SGLANG_EXPERT_DISTRIBUTION_RECORDER_DIR"] {
             result.recorderDirectory = folder
         }

@@ -14,6 +14,8 @@ enum ForeignFlags {
         case flag
         /// One value; ignored.
         case value
+        /// No value; what it asks for is always so.
+        case granted
         /// One value, which must be this one.
         case only(String)
     }
@@ -35,11 +37,14 @@ enum ForeignFlags {
         "--dp": .only("1"),
         "--dp-size": .only("1"),
         "--dtype": .value,
-        "--enable-metrics": .flag,
+        "--enable-expert-distribution-metrics": .granted,
+        "--enable-metrics": .granted,
         "--enable-mixed-chunk": .flag,
         "--enable-nccl-nvls": .flag,
         "--enable-p2p-check": .flag,
+        "--enable-return-routed-experts": .granted,
         "--enable-torch-compile": .flag,
+        "--expert-balancedness-report-mode": .value,
         "--ep": .only("1"),
         "--ep-size": .only("1"),
         "--expert-parallel-size": .only("1"),
@@ -88,6 +93,7 @@ enum ForeignFlags {
                 }
                 continue
             }
+            if case .granted = kind { continue }
             if case .flag = kind {
                 warnings.append("\(parts[0]) is ignored: it has no meaning on the CPU")
                 continue

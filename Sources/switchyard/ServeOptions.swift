@@ -90,7 +90,8 @@ extension ServerSettings {
             "ep_num_redundant_experts": .int(0),
             "enable_eplb": .bool(false),
             "expert_distribution_recorder_mode":
-                engine.expertDistributionRecorderMode == .off ? .null : .string("stat"),
+                engine.expertDistributionRecorderMode == .off
+                ? .null : .string(engine.expertDistributionRecorderMode.rawValue),
             "expert_distribution_recorder_buffer_size": .int(engine.expertDistributionRecorderBufferSize),
             "shutdown_timeout": .int(options.shutdownTimeout),
         ]

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Engine
+import Experts
 import Testing
 
 @testable import switchyard
@@ -28,7 +29,7 @@ import Testing
         #expect(command.engineOptions.modelPath == nil)
         let configuration = command.engineOptions.configuration
         #expect(configuration.maxRunningRequests == EngineConfiguration().maxRunningRequests)
-        #expect(configuration.recorderEnabled)
+        #expect(configuration.recorder == RecorderSettings())
         #expect(configuration.maxTotalTokens == nil)
     }
 
@@ -52,8 +53,13 @@ import Testing
         #expect(configuration.maxTotalTokens == 5)
         #expect(configuration.chunkedPrefillSize == 6)
         #expect(configuration.randomSeed == 7)
-        #expect(!configuration.recorderEnabled)
-        #expect(configuration.recorderBufferSize == -1)
+        #expect(configuration.recorder == nil)
+        let recorder = try serve(
+            "--expert-distribution-recorder-mode", "per_token", "--expert-distribution-recorder-buffer-size", "-1",
+            "--expert-distribution-recorder-max-bytes", "1048576")
+        #expect(
+            recorder.engineOptions.configuration.recorder
+                == RecorderSettings(mode: .perToken, capacity: .unbounded, byteBudget: 1 << 20))
         #expect(try serve("--model-path", "a").engineOptions.modelPath == "a")
     }
 
@@ -61,9 +67,8 @@ import Testing
         "what this version cannot do is refused by name",
         arguments: [
             (["--device", "cuda"], "--device cuda"),
-            (["--expert-distribution-recorder-mode", "per_pass"], "not in this version"),
-            (["--expert-distribution-recorder-mode", "per_token"], "not in this version"),
-            (["--expert-distribution-recorder-mode", "stat_approx"], "not in this version"),
+            (["--expert-distribution-recorder-mode", "everything"], "everything"),
+            (["--expert-distribution-recorder-max-bytes", "5"], "--expert-distribution-recorder-max-bytes 5"),
             (["--port", "65536"], "--port 65536"), (["--threads", "0"], "--threads 0"),
             (["--max-running-requests", "0"], "--max-running-requests 0"),
             (["--expert-distribution-recorder-buffer-size", "0"], "-1 (keep all)"),

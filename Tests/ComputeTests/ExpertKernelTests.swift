@@ -49,8 +49,13 @@ private struct TestExperts {
         let logits = Buffer(Array(logits[rows.lowerBound * experts..<rows.upperBound * experts]), width: experts)
         // Counts are written in row 1 of three.
         var counts = [Int32](repeating: -5, count: 3 * experts)
-        counts.withUnsafeMutableBufferPointer {
-            backend.route(logits, count: rows.count, layer: 1, counts: $0.baseAddress, into: routing)
+        var ids = [Int32](repeating: -5, count: rows.count * topK)
+        counts.withUnsafeMutableBufferPointer { counts in
+            ids.withUnsafeMutableBufferPointer { ids in
+                guard let counts = counts.baseAddress, let ids = ids.baseAddress else { return }
+                backend.route(
+                    logits, count: rows.count, keeping: RoutingRow(counts: counts + experts, ids: ids), into: routing)
+            }
         }
         let pairs = rows.count * topK
         let out = Buffer(rows: pairs, width: width, repeating: .nan)
@@ -60,9 +65,7 @@ private struct TestExperts {
             down: backend.makeMatrix(downs.map { [$0.tensor] }, gated: false),
             activations: Buffer(rows: pairs, width: inner, repeating: .nan), out: out)
         return Result(
-            ids: Array(routing.ids),
-            weights: Array(routing.weights),
-            counts: counts, pairs: out.values(rows: pairs))
+            ids: ids, weights: Array(routing.weights), counts: counts, pairs: out.values(rows: pairs))
     }
 
     /// The chosen experts of `token` by descending logit, their weights, and what each adds.
@@ -138,16 +141,6 @@ private struct TestExperts {
         }
         #expect(haveSameBits(results[0], results[1]))
         #expect(haveSameBits(results[0], results[2]))
-    }
-
-    @Test("without a recorder nothing is counted") func noCounts() throws {
-        let backend = try #require(CPUBackend(threads: 1))
-        let rule = GateRule.softmax(renormalize: false)
-        let routing = Routing(tokens: 2, topK: 1, experts: 3, gate: rule)
-        backend.route(
-            Buffer([0, 1, 2, 2, 1, 0], width: 3), count: 2, layer: 0, counts: nil, into: routing)
-        #expect(routing.count == 2)
-        #expect([routing.ids[0], routing.ids[1]] == [2, 0])
     }
 
     @Test(

@@ -7,6 +7,7 @@ struct Output: Sendable {
     var prompt: [PositionLogprobs] = []
     var ids: [Int32] = []
     var logprobs: [PositionLogprobs] = []
+    var routedExperts: RoutedExperts?
     var finish: FinishReason?
 }
 
@@ -21,6 +22,7 @@ func collect(_ stream: AsyncStream<GenerationEvent>) async -> Output {
         case .token(let id, let logprobs):
             output.ids.append(id)
             if let logprobs { output.logprobs.append(logprobs) }
+        case .routedExperts(let experts): output.routedExperts = experts
         case .finished(let reason): output.finish = reason
         }
     }

@@ -79,44 +79,6 @@ import Testing
         await engine.shutdown(deadline: .seconds(5))
     }
 
-    @Test("a dump is a file in the configured folder, and resets")
-    func dump() async throws {
-        let folder = FileManager.default.temporaryDirectory.appending(path: "dump-\(UUID().uuidString)")
-        defer { try? FileManager.default.removeItem(at: folder) }
-        var configuration = EngineConfiguration()
-        configuration.recorderDirectory = folder.path
-        let engine = try await Engine.load(.demo, configuration: configuration, threads: 1)
-        try await engine.startRecording()
-        _ = await collect(try await engine.submit(Self.greedy("a", [1, 2, 3], count: 4)))
-        let path = try await engine.dumpRecord()
-        #expect(path.hasPrefix(folder.path + "/expert_distribution_recorder_"))
-        #expect(path.hasSuffix(".pt"))
-        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).count == 1)
-        #expect(try #require(await engine.recorded()).passes == 0)
-        await engine.shutdown(deadline: .seconds(5))
-    }
-
-    @Test("a recorder that is off, or a folder that cannot be made, is a clear error")
-    func recorderErrors() async throws {
-        var configuration = EngineConfiguration()
-        configuration.recorderEnabled = false
-        let off = try await Engine.load(.demo, configuration: configuration, threads: 1)
-        await #expect(throws: EngineError.recordingDisabled) { try await off.startRecording() }
-        await #expect(throws: EngineError.recordingDisabled) { try await off.stopRecording() }
-        await #expect(throws: EngineError.recordingDisabled) { _ = try await off.dumpRecord() }
-        await off.shutdown(deadline: .zero)
-        configuration.recorderEnabled = true
-        configuration.recorderDirectory = "/dev/null/nowhere"
-        let broken = try await Engine.load(.demo, configuration: configuration, threads: 1)
-        await #expect {
-            _ = try await broken.dumpRecord()
-        } throws: { error in
-            guard case EngineError.dumpFailed(let path, _) = error else { return false }
-            return path == "/dev/null/nowhere"
-        }
-        await broken.shutdown(deadline: .zero)
-    }
-
     @Test("prompt and output log-probabilities agree with a prompt that holds the output")
     func logprobs() async throws {
         var configuration = EngineConfiguration()
@@ -203,7 +165,7 @@ import Testing
                 seen += 1
                 if seen == 3 { await engine.cancel("named") }
             case .finished(let reason): #expect(reason == .aborted(message: "The request was cancelled."))
-            case .prompt: break
+            case .prompt, .routedExperts: break
             }
         }
         #expect(seen < 2000)

@@ -23,6 +23,7 @@ final class ScriptedEngine: InferenceEngine {
         var terminated = 0
         var calls: [String] = []
         var isRecorderOff = false
+        var recording: RecordingStatus?
         var statistics = EngineStatistics()
         var open: [String: AsyncStream<GenerationEvent>.Continuation] = [:]
     }
@@ -82,6 +83,8 @@ final class ScriptedEngine: InferenceEngine {
         try control("dump")
         return "/records/one.pt"
     }
+
+    func recordingStatus() async -> RecordingStatus? { state.withLock { $0.recording } }
 
     func shutdown(deadline: Duration) async { state.withLock { $0.calls.append("shutdown") } }
 

@@ -213,12 +213,9 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
             items: tokens.count * heads, work: 2 * context * cache.headDimension)
     }
 
-    public func route(
-        _ logits: Buffer, count: Int, layer: Int, counts: UnsafeMutablePointer<Int32>?, into routing: Routing
-    ) {
+    public func route(_ logits: Buffer, count: Int, keeping row: RoutingRow, into routing: Routing) {
         routing.route(
-            UnsafeBufferPointer(start: logits.floats, count: count * logits.width),
-            counts: counts.map { $0 + layer * logits.width }, lanes: pool)
+            UnsafeBufferPointer(start: logits.floats, count: count * logits.width), keeping: row, lanes: pool)
     }
 
     public func experts(

@@ -83,6 +83,14 @@ public final class PassDetail {
         return UnsafeMutableBufferPointer(rebasing: expertIDs[layer * size..<(layer + 1) * size])
     }
 
+    /// All rows, `[L, N, K]`, for a router that writes layer after layer; `noteWritten` says afterwards which it wrote.
+    public var rows: UnsafeMutablePointer<Int32>? { expertIDs.baseAddress }
+
+    /// Says that the rows of `layers` have been written.
+    public func noteWritten(_ layers: [Int]) {
+        for layer in layers { isWritten[layer] = true }
+    }
+
     /// Copies the physical experts of a layer's tokens, `[N, K]`, -1 for none.
     public func write(layer: Int, ids: UnsafeBufferPointer<Int32>) {
         let row = row(layer: layer)

@@ -24,6 +24,8 @@ public final class Router {
     private let capacity: Int
     private let weightStorage: UnsafeMutablePointer<Float>
     private let idStorage: UnsafeMutablePointer<Int32>
+    /// Where the ids of the last pass are: `idStorage`, or memory that the caller lent.
+    private var lastIDs: UnsafeMutablePointer<Int32>
     private var scratch = GrowingBuffer<Float>()
     /// Lanes that counted the last pass.
     private var lanesUsed = 1
@@ -48,6 +50,7 @@ public final class Router {
         let pairs = max(1, tokens * gate.columns(topK: topK))
         weightStorage = .allocate(capacity: pairs)
         idStorage = .allocate(capacity: pairs)
+        lastIDs = idStorage
     }
 
     deinit {
@@ -60,7 +63,7 @@ public final class Router {
     public var weights: UnsafeBufferPointer<Float> { UnsafeBufferPointer(start: weightStorage, count: pairs) }
 
     /// Expert of each pair, -1 in padding rows, `[N, columns]`.
-    public var ids: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(start: idStorage, count: pairs) }
+    public var ids: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(start: lastIDs, count: pairs) }
 
     private var pairs: Int { tokens * gate.columns(topK: topK) }
 
@@ -72,13 +75,15 @@ public final class Router {
     ///   - realTokens: rows from here on are padding; nil when all are real.
     ///   - dispatch: from logical to physical experts; nil when each expert is its own slot.
     ///   - row: `[blocks.experts]`, overwritten with the pairs per physical expert.
+    ///   - rows: `[N, columns]`, receives the ids, for instance a layer's row of `PassDetail`; nil for own memory.
     ///   - lanes: threads for large passes; the result does not depend on them.
     /// - Throws: `RoutingError` if the blocks exceed 32-bit indices.
     public func route(
         _ logits: UnsafeBufferPointer<Float>, bias: UnsafeBufferPointer<Float>? = nil, realTokens: Int? = nil,
-        dispatch: DispatchRow? = nil, countsInto row: UnsafeMutablePointer<Int32>? = nil, lanes: (any Lanes)? = nil
+        dispatch: DispatchRow? = nil, countsInto row: UnsafeMutablePointer<Int32>? = nil,
+        idsInto rows: UnsafeMutablePointer<Int32>? = nil, lanes: (any Lanes)? = nil
     ) throws(RoutingError) {
-        choose(logits, bias: bias, realTokens: realTokens, dispatch: dispatch, lanes: lanes)
+        choose(logits, bias: bias, realTokens: realTokens, dispatch: dispatch, idsInto: rows, lanes: lanes)
         try alignment.alignCounted(
             blocks, ids: ids, laneCount: lanesUsed, grain: gate.columns(topK: topK), lanes: lanes, row: row)
     }
@@ -86,8 +91,9 @@ public final class Router {
     /// The first half of `route`: ids and weights, no blocks.
     public func choose(
         _ logits: UnsafeBufferPointer<Float>, bias: UnsafeBufferPointer<Float>? = nil, realTokens: Int? = nil,
-        dispatch: DispatchRow? = nil, lanes: (any Lanes)? = nil
+        dispatch: DispatchRow? = nil, idsInto rows: UnsafeMutablePointer<Int32>? = nil, lanes: (any Lanes)? = nil
     ) {
+        lastIDs = rows ?? idStorage
         tokens = logits.count / experts
         precondition(tokens <= capacity, "\(tokens) tokens in a routing workspace for \(capacity)")
         let targets = (dispatch?.slots ?? experts) + (gate.shared?.copies ?? 0)
@@ -97,7 +103,7 @@ public final class Router {
         let job = GatingJob(
             gate: gate, topK: topK, experts: experts, targets: targets, tokens: tokens, lanes: lanesUsed,
             logits: logits,
-            bias: bias, realTokens: realTokens, dispatch: dispatch, weights: weightStorage, ids: idStorage,
+            bias: bias, realTokens: realTokens, dispatch: dispatch, weights: weightStorage, ids: lastIDs,
             counts: alignment.countTables(lanes: lanesUsed, experts: targets),
             scratch: scratch.reserve(lanesUsed * gate.scratchCount(experts: experts)))
         if let lanes {

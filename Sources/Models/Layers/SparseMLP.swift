@@ -36,7 +36,7 @@ struct SparseMLP: Sendable {
         let (backend, work, count) = (pass.backend, pass.workspace, pass.tokens.count)
         router(work.normed, count: count, out: work.routerLogits, on: backend)
         backend.route(
-            work.routerLogits, count: count, layer: layer, counts: pass.counts, into: work.routing)
+            work.routerLogits, count: count, keeping: pass.record.row(layer: layer), into: work.routing)
         backend.experts(
             work.normed, routing: work.routing, gateUp: gateUp, down: down, activations: work.activations,
             out: work.routed)

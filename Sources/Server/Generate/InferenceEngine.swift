@@ -16,6 +16,8 @@ public protocol InferenceEngine: Sendable {
     func startRecording() async throws(EngineError)
     /// Stops recording; what was recorded is kept.
     func stopRecording() async throws(EngineError)
+    /// What is being recorded, and what that costs; nil when recording is configured off.
+    func recordingStatus() async -> RecordingStatus?
     /// Writes what was recorded to a file, resets, and returns the file's path.
     func dumpRecord() async throws(EngineError) -> String
     /// Refuses new requests and returns when the running ones are done, or aborted at the deadline.

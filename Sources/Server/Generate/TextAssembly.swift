@@ -11,6 +11,8 @@ struct TextAssembly {
     private var watcher: StopTextWatcher
     private let stopTokens: Set<Int32>
     private let keepsStopToken: Bool
+    private let wantsExperts: Bool
+    private let expertsStart: Int
     /// A token that will turn out to be the stop token, whose text is therefore not decoded yet.
     private var undecided: Int32?
 
@@ -22,10 +24,13 @@ struct TextAssembly {
         stopTokens = Set(request.sampling.stopTokenIDs)
             .union(request.sampling.ignoreEOS ? [] : endOfSequenceIDs)
         keepsStopToken = request.noStopTrim
+        wantsExperts = request.routedExpertsStart != nil
+        expertsStart = request.routedExpertsStart ?? 0
     }
 
     /// Takes one event; afterwards `output.finish` says whether the request is done.
     mutating func append(_ event: GenerationEvent) {
+        if case .routedExperts(let experts) = event { return take(experts) }
         guard output.finish == nil else { return }
         switch event {
         case .prompt(let cachedTokens, let logprobs):
@@ -37,9 +42,24 @@ struct TextAssembly {
             decodeUndecided()
             guard output.finish == nil else { return }
             if stopTokens.contains(id) { undecided = id } else { decode(id) }
+        case .routedExperts: break
         case .finished(let reason):
             finish(reason)
         }
+    }
+
+    /// Whether a stop text has ended the output before the engine knew, so that the experts are still to come.
+    var awaitsExperts: Bool {
+        guard case .stopText? = output.finish else { return false }
+        return wantsExperts && output.routedExperts == nil
+    }
+
+    /// Keeps the experts of the tokens that the output has; the engine may have been some tokens further.
+    private mutating func take(_ experts: RoutedExperts) {
+        var experts = experts
+        experts.tokens = min(experts.tokens, max(0, output.promptIDs.count + output.outputIDs.count - 1 - expertsStart))
+        experts.ids.removeLast(experts.ids.count - experts.tokens * experts.layers * experts.topK)
+        output.routedExperts = experts
     }
 
     /// Ends the output because the engine's stream ended without a reason.

@@ -12,6 +12,8 @@ public final class TextGenerator: Sendable {
     public let text: ModelText
     /// What was loaded, and where it runs.
     public let model: ModelDescription
+    /// Times and counts of the requests.
+    public let metrics = ServingMetrics()
     private let engine: any InferenceEngine
     private let active = Mutex(ActiveRequests())
 
@@ -38,8 +40,10 @@ public final class TextGenerator: Sendable {
                 let ids = try encode(request)
                 var sampling = request.sampling
                 if request.fillsContext { sampling.maxNewTokens = max(model.contextLength - ids.count, 1) }
-                let stream = try await engine.submit(
-                    GenerationRequest(id: request.id, promptIDs: ids, sampling: sampling, logprobs: request.logprobs))
+                var submission = GenerationRequest(
+                    id: request.id, promptIDs: ids, sampling: sampling, logprobs: request.logprobs)
+                submission.routedExpertsStart = request.routedExpertsStart
+                let stream = try await engine.submit(submission)
                 let assembly = TextAssembly(
                     request, promptIDs: ids, tokenizer: text.tokenizer, endOfSequenceIDs: model.endOfSequenceIDs)
                 runs.append(Run(stream: stream, assembly: assembly))
@@ -96,11 +100,21 @@ public final class TextGenerator: Sendable {
         var assembly = run.assembly
         var events = run.stream.makeAsyncIterator()
         while let event = await events.next() {
+            let before = assembly.output
+            let wasFinished = before.finish != nil
             assembly.append(event)
-            assembly.note(elapsed: ContinuousClock.now - start)
+            if !wasFinished {
+                assembly.note(elapsed: ContinuousClock.now - start)
+                metrics.note(before, assembly.output)
+            }
+            if assembly.awaitsExperts {
+                // They come when the request ends.
+                if !wasFinished { await engine.cancel(assembly.output.id) }
+                continue
+            }
             publish(assembly.output)
             guard let finish = assembly.output.finish else { continue }
-            if case .stopText = finish {
+            if case .stopText = finish, !wasFinished {
                 // Reading on in a cancelled task drops the stream. Cancelling by name could hit a newer request.
                 withUnsafeCurrentTask { $0?.cancel() }
                 _ = await events.next()
@@ -108,7 +122,7 @@ public final class TextGenerator: Sendable {
             return
         }
         guard !Task.isCancelled else { return }
-        assembly.abandon()
+        if assembly.output.finish == nil { assembly.abandon() }
         publish(assembly.output)
     }
 

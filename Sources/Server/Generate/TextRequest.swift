@@ -26,6 +26,8 @@ public struct TextRequest: Sendable {
     public var stop: [String] = []
     /// Which log-probabilities to collect; nil for none.
     public var logprobs: LogprobOptions?
+    /// First position whose experts are reported; nil reports none.
+    public var routedExpertsStart: Int?
     /// Whether special tokens are left out of the text.
     public var skipSpecialTokens = true
     /// Whether the text keeps the stop text or stop token that ended it.
@@ -69,6 +71,8 @@ public struct TextOutput: Sendable, Equatable {
     public var promptLogprobs: [PositionLogprobs] = []
     /// One entry per generated token, when asked for.
     public var outputLogprobs: [PositionLogprobs] = []
+    /// The experts of the tokens, once the request is done, if asked for.
+    public var routedExperts: RoutedExperts?
     /// Why nothing follows; nil while the request runs.
     public var finish: TextFinish?
     /// From submission to the first token.

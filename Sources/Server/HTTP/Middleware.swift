@@ -25,7 +25,7 @@ struct ErrorReplies: RouterMiddleware {
     }
 }
 
-/// Lets requests pass that carry `Authorization: Bearer <key>`; `/health*`, `/ready` and OPTIONS are open.
+/// Lets requests pass that carry `Authorization: Bearer <key>`; `/health*`, `/ready`, `/metrics` and OPTIONS are open.
 struct APIKeyCheck: RouterMiddleware {
     let key: String
 
@@ -38,7 +38,7 @@ struct APIKeyCheck: RouterMiddleware {
         next: (Request, ServerContext) async throws -> Response
     ) async throws -> Response {
         let path = request.uri.path
-        let isOpen = path.hasPrefix("/health") || path == "/ready" || request.method == .options
+        let isOpen = path.hasPrefix("/health") || path == "/ready" || path == "/metrics" || request.method == .options
         guard isOpen || Self.isEqual(request.headers[.authorization] ?? "", "Bearer " + key) else {
             return try .json(Unauthorized(), status: .unauthorized, headers: [.wwwAuthenticate: "Bearer"])
         }

@@ -20,7 +20,8 @@ struct GenerateRoute: Sendable {
         let plan = try body.plan(vocabularySize: generator.model.vocabularySize)
         let batch = try await generator.generate(plan.requests, isStreamed: body.stream)
         let renderer = NativeRenderer(
-            plan: plan, tokenizer: body.returnTextInLogprobs ? generator.text.tokenizer : nil)
+            plan: plan, tokenizer: body.returnTextInLogprobs ? generator.text.tokenizer : nil,
+            routedExperts: body.routedExperts)
         if body.stream { return batch.eventStream(for: context.channel, renderer) }
         let replies = try await batch.finished(for: context.channel).enumerated().map { index, output in
             renderer.reply(output, at: index)
@@ -33,9 +34,10 @@ struct GenerateRoute: Sendable {
 private struct NativeRenderer: EventRenderer {
     let plan: GenerationPlan
     let tokenizer: Tokenizer?
+    let routedExperts: RoutedExpertsForm?
 
     func reply(_ output: TextOutput, at index: Int) -> GenerateResponse {
-        GenerateResponse(output, for: plan.requests[index], logprobTokenizer: tokenizer)
+        GenerateResponse(output, for: plan.requests[index], logprobTokenizer: tokenizer, routedExperts: routedExperts)
     }
 
     mutating func render(_ updates: [IndexedOutput], to events: inout EventBuffer) throws {

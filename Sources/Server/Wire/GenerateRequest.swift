@@ -13,6 +13,8 @@ struct GenerateRequest: Decodable, Sendable {
     var topLogprobs: OneOrMany<Int>?
     var tokenIDsLogprob: TokenLists?
     var returnTextInLogprobs: Bool
+    var routedExperts: RoutedExpertsForm?
+    var routedExpertsStart: Int
     var stream: Bool
 
     enum CodingKeys: String, CodingKey {
@@ -25,14 +27,16 @@ struct GenerateRequest: Decodable, Sendable {
         case topLogprobs = "top_logprobs_num"
         case tokenIDsLogprob = "token_ids_logprob"
         case returnTextInLogprobs = "return_text_in_logprobs"
+        case routedExperts = "return_routed_experts"
+        case routedExpertsStart = "routed_experts_start_len"
         case stream
     }
 
     /// Features of sglang that this version does not have.
     private static let unsupported = [
         "input_embeds", "image_data", "audio_data", "video_data", "modalities", "lora_path", "session_params",
-        "custom_logit_processor", "return_hidden_states", "return_routed_experts", "bootstrap_host",
-        "bootstrap_port", "bootstrap_room", "return_flat_raw_top_logprobs",
+        "custom_logit_processor", "return_hidden_states", "bootstrap_host", "bootstrap_port", "bootstrap_room",
+        "return_flat_raw_top_logprobs",
     ]
 
     init(from decoder: any Decoder) throws {
@@ -48,6 +52,8 @@ struct GenerateRequest: Decodable, Sendable {
         topLogprobs = try container.decodeIfPresent(OneOrMany<Int>.self, forKey: .topLogprobs)
         tokenIDsLogprob = try container.decodeIfPresent(TokenLists.self, forKey: .tokenIDsLogprob)
         returnTextInLogprobs = try container.decodeIfPresent(Bool.self, forKey: .returnTextInLogprobs) ?? false
+        routedExperts = try container.decodeIfPresent(RoutedExpertsForm.Asked.self, forKey: .routedExperts)?.form
+        routedExpertsStart = try container.decodeIfPresent(Int.self, forKey: .routedExpertsStart) ?? 0
         stream = try container.decodeIfPresent(Bool.self, forKey: .stream) ?? false
     }
 }
@@ -87,6 +93,7 @@ extension GenerateRequest {
                 id: try requestID(at: index, of: count, isList: input.isList), prompt: prompt, sampling: sampling)
             if case .one(let name) = rid { request.group = name }
             fields.apply(to: &request)
+            if routedExperts != nil { request.routedExpertsStart = routedExpertsStart }
             request.logprobs = try logprobs(at: index, of: count, vocabularySize: vocabularySize)
             try GenerationPlan.check(requests.count + (fields.n ?? 1))
             let samples = fields.samples(of: request)

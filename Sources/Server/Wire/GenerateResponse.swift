@@ -18,10 +18,14 @@ struct GenerateResponse: Encodable {
     }
 
     /// The reply for `output`; `logprobTokenizer` writes the tokens' texts beside their log-probabilities.
-    init(_ output: TextOutput, for request: TextRequest, logprobTokenizer: Tokenizer? = nil, index: Int? = nil) {
+    init(
+        _ output: TextOutput, for request: TextRequest, logprobTokenizer: Tokenizer? = nil,
+        routedExperts: RoutedExpertsForm? = nil, index: Int? = nil
+    ) {
         text = output.text
         outputIDs = output.outputIDs
-        metaInfo = MetaInfo(output, options: request.logprobs, tokenizer: logprobTokenizer)
+        metaInfo = MetaInfo(
+            output, options: request.logprobs, tokenizer: logprobTokenizer, routedExperts: routedExperts)
         self.index = index
     }
 }
@@ -31,6 +35,7 @@ struct MetaInfo: Encodable {
     private var output: TextOutput
     private var options: LogprobOptions?
     private var tokenizer: Tokenizer?
+    private var routedExperts: RoutedExpertsForm?
 
     enum CodingKeys: String, CodingKey {
         case id
@@ -46,9 +51,15 @@ struct MetaInfo: Encodable {
         case outputTopLogprobs = "output_top_logprobs"
         case inputTokenIDsLogprobs = "input_token_ids_logprobs"
         case outputTokenIDsLogprobs = "output_token_ids_logprobs"
+        case routedExperts = "routed_experts"
+        case routedExpertsType = "routed_experts_dtype"
+        case routedExpertsShape = "routed_experts_shape"
     }
 
-    init(_ output: TextOutput, options: LogprobOptions?, tokenizer: Tokenizer?) {
+    init(
+        _ output: TextOutput, options: LogprobOptions?, tokenizer: Tokenizer?, routedExperts: RoutedExpertsForm? = nil
+    ) {
+        self.routedExperts = routedExperts
         self.output = output
         self.options = options
         self.tokenizer = tokenizer
@@ -64,6 +75,12 @@ struct MetaInfo: Encodable {
         try container.encode(output.cachedTokens, forKey: .cachedTokens)
         try container.encode("default", forKey: .weightVersion)
         if output.finish != nil { try container.encode(output.elapsed.seconds, forKey: .latency) }
+        if let experts = output.routedExperts, output.finish != nil {
+            let (text, type) = (routedExperts ?? .int32).encode(experts)
+            try container.encode(text, forKey: .routedExperts)
+            try container.encode(type, forKey: .routedExpertsType)
+            try container.encode([experts.tokens, experts.layers, experts.topK], forKey: .routedExpertsShape)
+        }
         guard let options else { return }
         let (input, generated) = (output.promptLogprobs, output.outputLogprobs)
         func triple(_ token: TokenLogprob) -> LogprobTriple {

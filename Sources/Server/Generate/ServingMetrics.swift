@@ -1,0 +1,64 @@
+// ServingMetrics: times and counts of the requests that went through the text generator, for `/metrics`.
+//
+// Shared state under one `Mutex`, taken once per token that becomes text.
+
+internal import Synchronization
+
+/// A histogram with fixed upper bounds.
+struct MetricHistogram: Sendable {
+    let bounds: [Double]
+    private(set) var counts: [Int]
+    private(set) var sum = 0.0
+    private(set) var count = 0
+
+    init(_ bounds: [Double]) {
+        self.bounds = bounds
+        counts = [Int](repeating: 0, count: bounds.count)
+    }
+
+    /// Counts one value.
+    mutating func add(_ value: Double) {
+        if let bucket = bounds.firstIndex(where: { value <= $0 }) { counts[bucket] += 1 }
+        sum += value
+        count += 1
+    }
+}
+
+/// Times and counts of requests.
+public final class ServingMetrics: Sendable {
+    /// All values at one moment.
+    struct Values: Sendable {
+        var timeToFirstToken = MetricHistogram([
+            0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 2, 4, 6, 8, 10, 20, 40, 60, 80, 100, 200, 400,
+        ])
+        var interTokenLatency = MetricHistogram([
+            0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.2, 0.4, 0.8, 1, 2, 4, 8,
+        ])
+        var requestLatency = MetricHistogram([
+            0.05, 0.1, 0.2, 0.4, 0.8, 1, 2, 5, 10, 20, 40, 60, 80, 100, 150, 200, 300, 400, 800,
+        ])
+        var cachedTokens = 0
+        var abortedRequests = 0
+    }
+
+    private let storage = Mutex(Values())
+
+    /// All values now.
+    var values: Values { storage.withLock { $0 } }
+
+    /// Notes what changed from one state of a request to the next.
+    func note(_ before: TextOutput, _ after: TextOutput) {
+        let elapsed = after.elapsed.seconds
+        storage.withLock { values in
+            if before.timeToFirstToken == nil, let first = after.timeToFirstToken {
+                values.timeToFirstToken.add(first.seconds)
+                values.cachedTokens += after.cachedTokens
+            } else if after.outputIDs.count > before.outputIDs.count {
+                values.interTokenLatency.add(elapsed - before.elapsed.seconds)
+            }
+            guard before.finish == nil, let finish = after.finish else { return }
+            values.requestLatency.add(elapsed)
+            if case .aborted = finish { values.abortedRequests += 1 }
+        }
+    }
+}
