@@ -127,6 +127,11 @@ public actor Engine {
     /// What is being recorded, and what that costs; nil when recording is configured off.
     public func recordingStatus() -> RecordingStatus? { recordings?.status }
 
+    /// Replaces the recorder by one at rest, or by none: for benchmarks, which compare them in one process.
+    package func replaceRecorder(_ settings: RecorderSettings?) {
+        recordings?.replaceRecorder(settings)
+    }
+
     /// Resets the recorder and begins to record.
     public func startRecording() throws(EngineError) {
         guard recordings?.start() == true else { throw .recordingDisabled }

@@ -37,7 +37,7 @@ public struct RecordingStatus: Sendable {
 struct Recordings {
     private let sparseLayers: [Int]
     private let topK: Int
-    private let recorder: Recorder?
+    private var recorder: Recorder?
     private var counts: PassCounts
     /// Tokens of one pass, if somebody wants their experts; taken once, for the largest pass.
     private var detail: PassDetail?
@@ -61,12 +61,17 @@ struct Recordings {
         self.tokens = tokens
         self.topK = topK
         counts = PassCounts(placement: placement)
+        replaceRecorder(settings)
+        if let settings, !settings.mode.isDetailed { _ = start() }
+    }
+
+    /// Replaces the recorder by one at rest, or by none.
+    mutating func replaceRecorder(_ settings: RecorderSettings?) {
         recorder = settings.map {
             Recorder(
                 layers: placement.layers, logicalExperts: placement.logicalExperts,
                 physicalExperts: placement.physicalExperts, topK: topK, settings: $0)
         }
-        if let settings, !settings.mode.isDetailed { _ = start() }
     }
 
     /// Where the experts are now.

@@ -3,7 +3,7 @@
 import ArgumentParser
 
 /// `switchyard bench`.
-struct Bench: ParsableCommand {
+struct Bench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Measure the parts on this machine, beside a plain way and the physical limit.",
         discussion: """
@@ -11,6 +11,7 @@ struct Bench: ParsableCommand {
               switchyard bench align
               switchyard bench align --tokens 16384 --top-k 8 --experts 256 --threads 2
               switchyard bench topk --experts 128 --top-k 8 --rule renormalized --json
+              switchyard bench recorder
             """,
-        subcommands: [BenchAlign.self, BenchTopK.self])
+        subcommands: [BenchAlign.self, BenchTopK.self, BenchRecorder.self])
 }
