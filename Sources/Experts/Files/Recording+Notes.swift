@@ -46,7 +46,7 @@ extension Recording {
         }
     }
 
-    private init(archive value: ArchiveValue, own: ArchiveValue) throws(RecordingError) {
+    init(archive value: ArchiveValue, own: ArchiveValue) throws(RecordingError) {
         guard case .dictionary(let entries) = own else {
             throw .malformed(found: "own fields that are no dictionary", expected: "a dictionary")
         }

@@ -1,0 +1,168 @@
+// `switchyard experts`, run as a user would, on the recorder's vectors.
+
+import Foundation
+import Support
+import Testing
+
+@Suite struct ExpertsCommandTests {
+    private func run(_ arguments: [String]) async throws -> Binary.Outcome {
+        try await Binary().run("experts", options: arguments)
+    }
+
+    /// The output of a run that succeeds.
+    private func output(_ arguments: [String]) async throws -> String {
+        let outcome = try await run(arguments)
+        #expect(outcome.status == 0, "\(outcome.errors)")
+        return outcome.output
+    }
+
+    private func golden(_ path: String) -> String { Golden.url("recorder/\(path)").path(percentEncoded: false) }
+
+    @Test("every command explains itself with examples", arguments: ["show", "plot", "convert", "plan"])
+    func help(command: String) async throws {
+        let text = try await output([command, "--help"])
+        #expect(text.contains("Examples:") && text.contains("switchyard experts \(command) "))
+        #expect(try await output(["--help"]).contains("  \(command) "))
+    }
+
+    // MARK: show
+
+    @Test("show draws every layer and says whether there is a hot set", arguments: ["stat", "per_pass", "per_token"])
+    func show(mode: String) async throws {
+        let text = try await output(["show", golden("redundant_8_to_12/\(mode).pt")])
+        for part in [
+            "mode \(mode)", "layer 0 |", "layer 3 |", "entropy", "top share", "unused", "hottest: ", "A hot set: ",
+        ] {
+            #expect(text.contains(part), "\(part) in \(text)")
+        }
+    }
+
+    @Test("show --json has one entry per layer and the counts of the mode that is asked for")
+    func showJSON() async throws {
+        struct Report: Decodable {
+            struct Layer: Decodable {
+                var layer: Int
+                var pairs: Int
+                var topShare: Double
+                var entropy: Double
+                var unusedShare: Double
+                var balancedness: Double?
+            }
+            struct Hot: Decodable { var verdict: String }
+            var layers: [Layer]
+            var passes: Int
+            var hotSet: Hot
+        }
+        func report(_ options: String...) async throws -> Report {
+            let decoder = JSONDecoder()
+            decoder.keyDecodingStrategy = .convertFromSnakeCase
+            let text = try await output(["show", golden("redundant_8_to_12/per_token.pt"), "--json"] + options)
+            return try decoder.decode(Report.self, from: Data(text.utf8))
+        }
+        let (all, prefill, decode) = (
+            try await report("--gpus", "4"), try await report("--mode", "prefill"), try await report("--mode", "decode")
+        )
+        #expect(all.layers.map(\.layer) == [0, 1, 2, 3] && all.hotSet.verdict == "insufficient")
+        #expect(all.passes == prefill.passes + decode.passes)
+        for layer in 0..<4 {
+            #expect(all.layers[layer].pairs == prefill.layers[layer].pairs + decode.layers[layer].pairs)
+            #expect((0.25...1).contains(try #require(all.layers[layer].balancedness)))
+        }
+        #expect(try await report("--layer", "2").layers.map(\.layer) == [2])
+    }
+
+    @Test("show reads every format alike")
+    func formats() async throws {
+        let folder = try TemporaryFolder()
+        let first = try await output(["show", golden("window_12_passes/per_token.pt"), "--json", "--mode", "decode"])
+        var path = golden("window_12_passes/per_token.pt")
+        for format in ["safetensors", "json", "pt"] {
+            let next = folder.path(of: "r.\(format)")
+            #expect(try await output(["convert", path, "-o", next]).hasPrefix("\(next): mode per_token, 12 passes"))
+            let text = try await output(["show", next, "--json", "--mode", "decode"])
+            #expect(text.replacingOccurrences(of: next, with: golden("window_12_passes/per_token.pt")) == first)
+            path = next
+        }
+    }
+
+    // MARK: plot and convert
+
+    @Test("plot writes a whole SVG")
+    func plot() async throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path(of: "a.svg")
+        _ = try await output(["plot", golden("window_12_passes/stat.pt"), "-o", path, "--gpus", "3"])
+        let text = try String(contentsOfFile: path, encoding: .utf8)
+        #expect(text.hasPrefix("<svg ") && text.hasSuffix("</svg>\n") && text.contains("balancedness of the sums"))
+        #expect(try await output(["plot", golden("window_12_passes/stat.pt"), "-o", "-", "--gpus", "3"]) == text)
+    }
+
+    // MARK: plan
+
+    @Test(
+        "plan reports, and writes what it can start from again",
+        arguments: ["balanced", "compatible", "incremental"], ["json", "pt"])
+    func plan(policy: String, format: String) async throws {
+        let folder = try TemporaryFolder()
+        let (load, path) = (golden("redundant_8_to_12/per_pass.pt"), folder.path(of: "placement.\(format)"))
+        let text = try await output(["plan", load, "--gpus", "4", "--slots", "12", "--policy", policy, "-o", path])
+        #expect(text.hasPrefix("\(policy) plan: 4 layers × 8 experts, 12 slots, 4 GPUs\n"))
+        for part in ["balancedness  ", "bound  ", "transfers  ", "time  ", "written  "] { #expect(text.contains(part)) }
+        let again = try await output(["plan", load, "--gpus", "4", "--from", path, "--policy", "incremental", "--json"])
+        #expect(again.contains("\"slots\" : 12") && again.contains("\"balancedness_before\""))
+    }
+
+    @Test("plan takes tables of one and of several windows, and prints the map alone on standard output")
+    func planTables() async throws {
+        let folder = try TemporaryFolder()
+        for (name, table) in [("a.json", "[[9, 1, 1, 1]]"), ("b.json", "[[[5, 1, 1, 0]], [[4, 0, 0, 1]]]")] {
+            try folder.write("{\"logical_count\": \(table)}".utf8, to: name)
+            let text = try await output(["plan", folder.path(of: name), "--gpus", "2", "--redundant", "2", "-o", "-"])
+            let map = try JSONDecoder().decode([String: [[Int]]].self, from: Data(text.utf8))
+            let row = try #require(map["physical_to_logical_map"]?.first)
+            #expect(map.count == 1 && row.count == 6 && Set(row) == [0, 1, 2, 3] && row.count { $0 == 0 } == 2)
+        }
+    }
+
+    // MARK: refusals
+
+    @Test(
+        "what is impossible is refused with the flag and what would be possible",
+        arguments: [
+            (["plan", "LOAD"], "--gpus: "),
+            (["plan", "LOAD", "--gpus", "5"], "--gpus 5: 12 slots do not divide among 5 ranks"),
+            (["plan", "LOAD", "--gpus", "4", "--redundant", "3"], "try 8 or 12 (--redundant 0 or 4)"),
+            (["plan", "LOAD", "--gpus", "4", "--slots", "4"], "--slots 4: 4 slots cannot hold 8 experts"),
+            (["plan", "LOAD", "--gpus", "4", "--slots", "8", "--redundant", "0"], "say the same thing"),
+            (["plan", "LOAD", "--gpus", "4", "--nodes", "3", "--groups", "3"], "--nodes 3: 4 ranks do not divide"),
+            (["plan", "LOAD", "--gpus", "4", "--groups", "3"], "--groups 3: 8 experts do not divide"),
+            (["plan", "LOAD", "--gpus", "4", "--from", "{}"], "--from the JSON given"),
+            (["plan", "LOAD", "--gpus", "0"], "--gpus 0: must be from 1"),
+            (["plan", "LOAD", "--gpus", "2", "-o", "x.txt"], "-o x.txt: a placement is written as .json or .pt"),
+            (["plan", "/nowhere.pt", "--gpus", "2"], "/nowhere.pt: No such file"),
+            (["show", "LOAD", "--layer", "9"], "--layer 9: "), (["show", "LOAD", "--gpus", "5"], "--gpus 5: "),
+            (["show", "STAT", "--mode", "decode"], "--mode decode: "),
+            (["convert", "LOAD", "-o", "x.csv"], "-o x.csv: the format goes by the name"),
+            (["plot", "LOAD", "-o", "/nowhere/x.svg"], "-o /nowhere/x.svg: cannot be written"),
+        ])
+    func refused(arguments: [String], message: String) async throws {
+        let files = ["LOAD": "redundant_8_to_12/per_token.pt", "STAT": "redundant_8_to_12/stat.pt"]
+        let outcome = try await run(arguments.map { files[$0].map(golden) ?? $0 })
+        #expect(outcome.status != 0 && outcome.errors.contains(message), "\(outcome.errors)")
+        #expect(outcome.output.isEmpty)
+    }
+
+    @Test(
+        "wrong counts are refused with layer and expert",
+        arguments: [
+            ("[[1, 2], [3, -4]]", "layer 1, expert 1: the count is negative"),
+            ("[[1, 2], [3, NaN]]", "NaN and infinity are none"), ("[[1, 2], [3]]", "layer 1 counts 1 experts"),
+            ("[]", "is empty"), ("[[0, 0]]", "counts no tokens at all"), ("[[1, 1e39]]", "layer 0, expert 1"),
+        ])
+    func wrongCounts(table: String, message: String) async throws {
+        let folder = try TemporaryFolder()
+        try folder.write("{\"logical_count\": \(table)}".utf8, to: "load.json")
+        let outcome = try await run(["plan", folder.path(of: "load.json"), "--gpus", "1"])
+        #expect(outcome.status != 0 && outcome.errors.contains(message), "\(outcome.errors)")
+    }
+}
