@@ -38,6 +38,8 @@ struct Recordings {
     private let sparseLayers: [Int]
     private let topK: Int
     private var recorder: Recorder?
+    /// Recorders that were replaced.
+    private var resting: [RecorderMode: Recorder] = [:]
     private var counts: PassCounts
     /// Tokens of one pass, if somebody wants their experts; taken once, for the largest pass.
     private var detail: PassDetail?
@@ -65,12 +67,17 @@ struct Recordings {
         if let settings, !settings.mode.isDetailed { _ = start() }
     }
 
-    /// Replaces the recorder by one at rest, or by none.
+    /// Replaces the recorder by one at rest, or by none; one that was replaced before comes back with its memory.
     mutating func replaceRecorder(_ settings: RecorderSettings?) {
-        recorder = settings.map {
-            Recorder(
+        if let recorder {
+            recorder.stop()
+            resting[recorder.settings.mode] = recorder
+        }
+        recorder = settings.map { settings in
+            if let rested = resting[settings.mode], rested.settings == settings { return rested }
+            return Recorder(
                 layers: placement.layers, logicalExperts: placement.logicalExperts,
-                physicalExperts: placement.physicalExperts, topK: topK, settings: $0)
+                physicalExperts: placement.physicalExperts, topK: topK, settings: settings)
         }
     }
 

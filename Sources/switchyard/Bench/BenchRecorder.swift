@@ -66,7 +66,7 @@ struct BenchRecorder: AsyncParsableCommand {
         let engine = model.engine
         let context = engine.model.contextLength
         let decode = Window(
-            name: "decode", sequences: sequences, prompt: min(8, context / 4), tokens: min(17, context / 4))
+            name: "decode", sequences: sequences, prompt: min(8, context / 4), tokens: min(33, context / 4))
         let prefill = Window(name: "prefill", sequences: 1, prompt: min(256, context / 2), tokens: 1)
         var random = BenchGenerator(state: 1)
         var times: [String: [[Double]]] = [:]
