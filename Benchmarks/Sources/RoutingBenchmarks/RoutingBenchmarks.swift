@@ -51,5 +51,40 @@ struct RoutingBenchmarks {
         }
         pool.stop()
         print(table(rows))
+        try recording()
+    }
+
+    /// What keeping a pass costs: 24 layers of 60 experts, four tokens, and 61 layers of 256, 256 tokens.
+    private static func recording() throws {
+        var rows = [["mode", "layers", "experts", "tokens", "append", "allocations per pass"]]
+        for (layers, experts, topK, tokens) in [(24, 60, 4, 4), (61, 256, 8, 256)] {
+            let placement = try Placement.trivial(layers: layers, logicalExperts: experts)
+            var pass = PassCounts(placement: placement)
+            pass.begin(pass: 1, mode: .decode, tokens: tokens, placement: placement)
+            let detail = PassDetail(layers: layers, topK: topK, capacity: tokens)
+            detail.begin(tokens: tokens)
+            [Int32](0..<Int32(tokens)).withUnsafeBufferPointer { detail.append(request: "one", start: 0, ids: $0) }
+            for layer in 0..<layers { detail.row(layer: layer).update(repeating: 1) }
+            for mode in [RecorderMode.stat, .perPass, .perToken] {
+                let recorder = Recorder(
+                    layers: layers, logicalExperts: experts, physicalExperts: experts, topK: topK,
+                    settings: RecorderSettings(mode: mode, capacity: .passes(100), byteBudget: 1 << 30))
+                recorder.start()
+                for _ in 0..<400 { recorder.append(pass, detail: detail) }  // the window is full
+                var times: [Double] = []
+                let before = probe_allocations()
+                for _ in 0..<400 {
+                    let start = ContinuousClock.now
+                    recorder.append(pass, detail: detail)
+                    times.append((ContinuousClock.now - start) / .microseconds(1))
+                }
+                let allocations = Double(probe_allocations() - before) / 400
+                rows.append([
+                    mode.rawValue, "\(layers)", "\(experts)", "\(tokens)", "\(short(median(times))) µs",
+                    "\(short(allocations))",
+                ])
+            }
+        }
+        print(table(rows))
     }
 }
