@@ -17,10 +17,17 @@ public struct PlacementCost: Sendable, Equatable {
     /// Mean over rows and layers of mean over busiest rank; 1 without rows.
     public var balancedness: Double { count > 0 ? rates / Double(count) : 1 }
 
-    static func + (first: PlacementCost, second: PlacementCost) -> PlacementCost {
-        PlacementCost(
-            peak: first.peak + second.peak, mean: first.mean + second.mean, rates: first.rates + second.rates,
-            count: first.count + second.count)
+    /// Of no rows.
+    public init() {}
+
+    /// The cost of both.
+    public static func + (first: PlacementCost, second: PlacementCost) -> PlacementCost {
+        var sum = first
+        sum.peak += second.peak
+        sum.mean += second.mean
+        sum.rates += second.rates
+        sum.count += second.count
+        return sum
     }
 }
 

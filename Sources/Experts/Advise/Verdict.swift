@@ -141,7 +141,7 @@ public struct Verdict: Sendable, Equatable {
                 Double(neededWindows + 1) * replay.windows.map { Double($0.count) }.reduce(0, +)
                 / Double(replay.windows.count)
             return
-                "\(rows) recorded passes make \(replay.windows.count) windows, of which \(windows) can be judged on: "
+                "\(rows) recorded passes make \(replay.windows.count == 1 ? "1 window" : "\(replay.windows.count) windows"), of which \(windows) can be judged on: "
                 + "\(neededWindows) are needed. Record \(Int(max(Double(rows) + 1, needed.rounded(.up)))) passes or more."
         }
         guard pairs >= Replay.neededPairsPerExpert / 2 else {
