@@ -81,8 +81,10 @@ struct AdviceChart {
         let area = SVGPlot.heading(
             "\(advice.ranks) GPUs: expert-compute time saved against keeping the placement", on: &canvas, top: top)
         let (left, right, height) = (300.0, SVGPlot.width - 110, 18.0)
-        let most = max(0.01, advice.gains.map { abs($0.gain) }.max() ?? 0)
-        let least = min(0, advice.gains.map(\.gain).min() ?? 0)
+        // Errors belong to the picture, unless one is so large that it would flatten everything else.
+        let reach = advice.gains.map { (gain: $0.gain, spread: $0.error.isFinite ? min(2 * $0.error, 0.3) : 0) }
+        let most = max(0.01, reach.map { $0.gain + $0.spread }.max() ?? 0)
+        let least = min(0, reach.map { $0.gain - $0.spread }.min() ?? 0)
         let unit = (right - left) / (most - least)
         let zero = left - least * unit
         for (index, gain) in advice.gains.enumerated() {
@@ -94,7 +96,7 @@ struct AdviceChart {
                 zero + min(0, gain.gain) * unit, y + 3, abs(gain.gain) * unit, height - 6,
                 fill: isBest ? Self.colours[1] : gain.gain < 0 ? "#e6b0aa" : "#9ecae1", hint: name)
             if gain.error.isFinite {
-                let spread = min(2 * gain.error, most) * unit
+                let spread = reach[index].spread * unit
                 let middle = zero + gain.gain * unit
                 canvas.line(middle - spread, y + height / 2, middle + spread, y + height / 2, colour: SVGCanvas.ink)
             }
@@ -115,7 +117,7 @@ struct AdviceChart {
         if let best = advice.verdict.best {
             shown.append((best.outcome.policy.name, best.outcome))
             let others = advice.gains.filter { $0.redundant == best.redundant && $0 != best }
-            shown += others.sorted { $0.gain > $1.gain }.prefix(3).map { ($0.outcome.policy.name, $0.outcome) }
+            shown += others.sorted { $0.gain > $1.gain }.prefix(2).map { ($0.outcome.policy.name, $0.outcome) }
         }
         for (index, line) in shown.enumerated() {
             let count = line.1.windows.count
@@ -127,7 +129,7 @@ struct AdviceChart {
             }
             canvas.path(commands, stroke: Self.colours[index % Self.colours.count])
             canvas.text(
-                line.0, SVGPlot.left + Double(index) * SVGPlot.inner / 5, bottom + 32, size: 11,
+                line.0, SVGPlot.left + Double(index) * SVGPlot.inner / 4, bottom + 32, size: 11,
                 colour: Self.colours[index % Self.colours.count])
         }
         let middle = SVGPlot.left + SVGPlot.inner / 2

@@ -17,13 +17,15 @@ struct PlanBenchReport: Encodable {
         var least: Double
         var balancedness: Double
         var leastLayer: Double
+        /// Mean balancedness on the load one step later.
+        var next: Double
         var bound: Double
         var gap: Double
         /// Experts that move, per layer; nil where the plan starts from nothing.
         var transfers: Double?
 
         enum CodingKeys: String, CodingKey {
-            case layers, experts, slots, gpus, family, plan, balancedness, bound, gap
+            case layers, experts, slots, gpus, family, plan, balancedness, next, bound, gap
             case median = "median_ms"
             case least = "least_ms"
             case leastLayer = "least_layer"
