@@ -18,7 +18,9 @@ import Testing
 
     private func golden(_ path: String) -> String { Golden.url("recorder/\(path)").path(percentEncoded: false) }
 
-    @Test("every command explains itself with examples", arguments: ["show", "plot", "convert", "plan"])
+    @Test(
+        "every command explains itself with examples",
+        arguments: ["show", "plot", "convert", "plan", "analyze", "advise"])
     func help(command: String) async throws {
         let text = try await output([command, "--help"])
         #expect(text.contains("Examples:") && text.contains("switchyard experts \(command) "))
@@ -124,6 +126,91 @@ import Testing
         }
     }
 
+    // MARK: analyze and advise
+
+    /// A file of `rows` windows whose first experts are the busiest, or all are alike.
+    private func windows(_ rows: Int, isSkewed: Bool, in folder: TemporaryFolder) throws -> String {
+        var random = SeededGenerator(seed: 4)
+        let counts = (0..<rows).map { _ in
+            (0..<2).map { _ in
+                (0..<16).map { (isSkewed ? 8000 / (1 + $0) : 2000) + Int.random(in: 0...50, using: &random) }
+            }
+        }
+        try folder.write(try JSONEncoder().encode(["logical_count": counts]), to: "windows.json")
+        return folder.path(of: "windows.json")
+    }
+
+    @Test("analyze has a row per layer with load, and one per machine")
+    func analyze() async throws {
+        struct Report: Decodable {
+            struct Layer: Decodable { var lost: Double }
+            struct Machine: Decodable {
+                var gpus: Int
+                var slots: Int
+                var balancedness: Double
+                var bound: Double
+            }
+            var layers: [Layer]
+            var machines: [Machine]
+        }
+        let folder = try TemporaryFolder()
+        let file = try windows(8, isSkewed: true, in: folder)
+        let text = try await output(["analyze", file, "--gpus", "4,8", "--redundant", "0,4,8"])
+        #expect(text.hasPrefix("4 GPUs, 16 slots, trivial placement: "))
+        for part in ["busiest GPU", "bound of sums"] { #expect(text.contains(part)) }
+        let data = Data(try await output(["analyze", file, "--gpus", "4,8", "--redundant", "0,4,8", "--json"]).utf8)
+        let report = try JSONDecoder().decode(Report.self, from: data)
+        #expect(report.layers.count == 2 && report.layers.allSatisfy { (0.2...0.75).contains($0.lost) })
+        #expect(
+            report.machines.map(\.gpus) == [4, 4, 4, 8, 8] && report.machines.map(\.slots) == [16, 20, 24, 16, 24])
+        #expect(report.machines.allSatisfy { $0.balancedness <= $0.bound + 1e-6 })
+        // In a recording, layer 0 is dense: it has no load and no row.
+        let dense = try await output(["analyze", golden("redundant_8_to_12/per_pass.pt"), "--gpus", "4"])
+        #expect(!dense.contains("\n0 ") && dense.contains("\n1 ") && dense.contains("recorded placement") == false)
+    }
+
+    @Test(
+        "advise says what the load deserves",
+        arguments: [(24, true, "worth it"), (24, false, "not now"), (3, true, "record more")])
+    func advise(rows: Int, isSkewed: Bool, verdict: String) async throws {
+        struct Report: Decodable {
+            struct Policy: Decodable {
+                var policy: String
+                var transfersPerHour: Double
+            }
+            struct Case: Decodable {
+                var gpus: Int
+                var verdict: String
+                var reason: String
+                var policies: [Policy]
+            }
+            var cases: [Case]
+        }
+        let folder = try TemporaryFolder()
+        let file = try windows(rows, isSkewed: isSkewed, in: folder)
+        let page = folder.path(of: "out.html")
+        let text = try await output(["advise", file, "--gpus", "4", "--bytes-per-expert", "1e6", "--html", page])
+        #expect(text.contains("4 GPUs: \(verdict). "))
+        #expect(text.contains("windows after") || verdict != "worth it")
+        let html = try String(contentsOfFile: page, encoding: .utf8)
+        #expect(html.hasPrefix("<!doctype html>") && html.hasSuffix("</html>\n") && html.contains("\(verdict).</b>"))
+        #expect(html.contains("<svg ") && !html.contains("http://localhost") && !html.contains("<script"))
+        let decoder = JSONDecoder()
+        decoder.keyDecodingStrategy = .convertFromSnakeCase
+        let data = Data(try await output(["advise", file, "--gpus", "4,8", "--redundant", "0,8", "--json"]).utf8)
+        let cases = try decoder.decode(Report.self, from: data).cases
+        #expect(cases.map(\.gpus) == [4, 8] && cases.map(\.verdict) == [verdict, verdict])
+        #expect(cases.allSatisfy { $0.policies.count == 11 && !$0.reason.isEmpty })
+    }
+
+    @Test("advise takes several files of one run, also recordings")
+    func adviseFiles() async throws {
+        let files = ["stat", "per_pass"].map { golden("window_12_passes/\($0).pt") }
+        let text = try await output(["advise"] + files + ["--gpus", "3", "--window", "2"])
+        #expect(text.contains("24 passes of 2 layers × 6 experts; windows: 12, judged on the last 9"))
+        #expect(text.contains("3 GPUs: record more. "))
+    }
+
     // MARK: refusals
 
     @Test(
@@ -142,11 +229,27 @@ import Testing
             (["plan", "/nowhere.pt", "--gpus", "2"], "/nowhere.pt: No such file"),
             (["show", "LOAD", "--layer", "9"], "--layer 9: "), (["show", "LOAD", "--gpus", "5"], "--gpus 5: "),
             (["show", "STAT", "--mode", "decode"], "--mode decode: "),
+            (["analyze", "LOAD"], "--gpus: "), (["analyze", "LOAD", "--gpus", "4,x"], "'4,x' is invalid for '--gpus"),
+            (
+                ["analyze", "LOAD", "--gpus", "4", "--redundant", "1"],
+                "none of 1 beside 8 experts divides among 4 GPUs; try 0, 4, 8"
+            ),
+            (["advise", "LOAD"], "--gpus: "), (["advise", "LOAD", "OTHER", "--gpus", "2"], "give files of one model"),
+            (
+                ["advise", "LOAD", "--gpus", "4", "--redundant", "1"],
+                "--redundant 1: 9 slots do not divide among 4 GPUs; try 0 or 4"
+            ),
+            (["advise", "LOAD", "--gpus", "4", "--hidden", "4"], "--hidden and --intermediate belong together"),
+            (["advise", "LOAD", "--gpus", "4", "--window", "99"], "--window 99: there are "),
+            (["advise", "LOAD", "--gpus", "4", "--expert-share", "2"], "--expert-share 2.0: must be above 0"),
             (["convert", "LOAD", "-o", "x.csv"], "-o x.csv: the format goes by the name"),
             (["plot", "LOAD", "-o", "/nowhere/x.svg"], "-o /nowhere/x.svg: cannot be written"),
         ])
     func refused(arguments: [String], message: String) async throws {
-        let files = ["LOAD": "redundant_8_to_12/per_token.pt", "STAT": "redundant_8_to_12/stat.pt"]
+        let files = [
+            "LOAD": "redundant_8_to_12/per_token.pt", "STAT": "redundant_8_to_12/stat.pt",
+            "OTHER": "tiny_identity/stat.pt",
+        ]
         let outcome = try await run(arguments.map { files[$0].map(golden) ?? $0 })
         #expect(outcome.status != 0 && outcome.errors.contains(message), "\(outcome.errors)")
         #expect(outcome.output.isEmpty)

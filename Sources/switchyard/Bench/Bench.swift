@@ -12,6 +12,7 @@ struct Bench: AsyncParsableCommand {
               switchyard bench align --tokens 16384 --top-k 8 --experts 256 --threads 2
               switchyard bench topk --experts 128 --top-k 8 --rule renormalized --json
               switchyard bench recorder
+              switchyard bench plan --sweep
             """,
-        subcommands: [BenchAlign.self, BenchTopK.self, BenchRecorder.self])
+        subcommands: [BenchAlign.self, BenchTopK.self, BenchRecorder.self, BenchPlan.self])
 }

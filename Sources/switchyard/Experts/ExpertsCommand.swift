@@ -18,7 +18,8 @@ struct ExpertsCommand: ParsableCommand {
               switchyard experts advise recording.pt --gpus 8 --hidden 2048 --intermediate 1408
             """,
         subcommands: [
-            ExpertsShow.self, ExpertsPlot.self, ExpertsConvert.self, ExpertsPlan.self,
+            ExpertsShow.self, ExpertsPlot.self, ExpertsConvert.self, ExpertsPlan.self, ExpertsAnalyze.self,
+            ExpertsAdvise.self,
         ])
 }
 

@@ -1,0 +1,168 @@
+// BenchPlan: `switchyard bench plan`: planners' time, balance, and distance from what is provably impossible.
+
+import ArgumentParser
+import Experts
+import Foundation
+import Measure
+
+/// `switchyard bench plan`.
+struct BenchPlan: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "plan",
+        abstract: "Placement planning: time, balancedness, and the gap to the proven bound.",
+        discussion: """
+            median, least: one plan of all layers on one core. balancedness: mean over largest GPU load, mean and minimum \
+            over layers. bound: proven, no placement exceeds it; gap: how far below the mean stays. compatible: DeepSeek's \
+            EPLB, slot for slot. incremental: starts from the balanced plan of the load eight steps before. next: \
+            balancedness on the load one step after that which the plan was made from. weights: how tokens are split over the replicas of the compatible plan; the bound is that \
+            of the linear program. transfers: experts that move, per layer.
+
+            Examples:
+              switchyard bench plan
+              switchyard bench plan --layers 26 --experts 64 --slots 72 --gpus 8 --family hot
+              switchyard bench plan --sweep --json
+            """)
+
+    @Option(help: ArgumentHelp("Layers.", valueName: "count"))
+    var layers = 58
+
+    @Option(help: ArgumentHelp("Logical experts of a layer.", valueName: "count"))
+    var experts = 256
+
+    @Option(help: ArgumentHelp("Physical experts of a layer.", valueName: "count"))
+    var slots = 288
+
+    @Option(help: ArgumentHelp("GPUs.", valueName: "count"))
+    var gpus = 32
+
+    @Option(
+        help: ArgumentHelp(
+            "Kind of load: \(LoadFamily.allCases.map(\.rawValue).joined(separator: ", ")). (default: all)",
+            valueName: "name"))
+    var family: String?
+
+    @Option(help: ArgumentHelp("Plans that are timed in each case.", valueName: "count"))
+    var rounds = 15
+
+    @Option(help: ArgumentHelp("Seed of the loads.", valueName: "number"))
+    var seed: UInt64 = 1
+
+    @Flag(help: "Print one JSON object instead of a table.")
+    var json = false
+
+    @Flag(help: "Measure the table of shapes in the README instead of one shape.")
+    var sweep = false
+
+    func validate() throws {
+        for (flag, value, most) in [
+            ("--layers", layers, 1024), ("--experts", experts, 8192), ("--slots", slots, 16384), ("--gpus", gpus, 8192),
+            ("--rounds", rounds, 10_000),
+        ] where !(1...most).contains(value) {
+            throw ValidationError("\(flag) \(value): must be from 1 to \(most)")
+        }
+        if let family, LoadFamily(rawValue: family) == nil {
+            let names = LoadFamily.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ValidationError("--family \(family): must be one of \(names)")
+        }
+        guard slots % gpus == 0, slots >= experts else {
+            let fewest = (experts + gpus - 1) / gpus * gpus
+            throw ValidationError(
+                "--slots \(slots): must be at least --experts \(experts) and divide among --gpus \(gpus); try \(fewest)"
+            )
+        }
+    }
+
+    func run() throws {
+        let shapes = sweep ? Self.shapes : [Shape(layers: layers, experts: experts, slots: slots, gpus: gpus)]
+        let families = family.flatMap(LoadFamily.init).map { [$0] } ?? LoadFamily.allCases
+        let progress = StepProgress(steps: shapes.count * families.count)
+        var cases: [PlanBenchReport.Case] = []
+        do {
+            defer { progress.finish() }
+            for shape in shapes {
+                for family in families {
+                    cases += try measure(shape, family)
+                    progress.advance()
+                }
+            }
+        }
+        try PlanBenchReport(cases: cases).show(json: json)
+    }
+
+    /// The size of a model and its machine.
+    struct Shape {
+        var layers: Int
+        var experts: Int
+        var slots: Int
+        var gpus: Int
+    }
+
+    /// DeepSeek-V3, Qwen1.5-MoE, DeepSeek-V2-Lite and Qwen3-MoE.
+    private static let shapes = [
+        Shape(layers: 58, experts: 256, slots: 288, gpus: 32), Shape(layers: 24, experts: 60, slots: 64, gpus: 4),
+        Shape(layers: 26, experts: 64, slots: 72, gpus: 8), Shape(layers: 48, experts: 128, slots: 144, gpus: 16),
+    ]
+
+    private func measure(_ shape: Shape, _ family: LoadFamily) throws -> [PlanBenchReport.Case] {
+        func load(step: Int) throws -> LoadMatrix {
+            try LoadMatrix(
+                family.load(layers: shape.layers, experts: shape.experts, seed: seed, step: step), layers: shape.layers,
+                experts: shape.experts)
+        }
+        let plan = PlanShape(slots: shape.slots, ranks: shape.gpus)
+        let (now, later) = (try load(step: 9), try load(step: 10))
+        let bounds = (0..<shape.layers).map {
+            now.balancednessBound(layer: $0, slots: shape.slots, ranks: shape.gpus)
+        }
+        func report(
+            _ name: String, rates: [Double], next: [Double], bounds: [Double], moved: Int? = nil,
+            _ body: () throws -> Void
+        ) rethrows -> PlanBenchReport.Case {
+            var times: [Double] = []
+            try body()
+            for _ in 0..<rounds {
+                let start = ContinuousClock.now
+                try body()
+                times.append((ContinuousClock.now - start) / .milliseconds(1))
+            }
+            let (rate, bound) = (mean(rates), mean(bounds))
+            return PlanBenchReport.Case(
+                layers: shape.layers, experts: shape.experts, slots: shape.slots, gpus: shape.gpus,
+                family: family.rawValue, plan: name, median: median(times), least: times.min() ?? .nan,
+                balancedness: rate, leastLayer: rates.min() ?? 1, next: mean(next), bound: bound,
+                gap: max(0, 1 - rate / bound),
+                transfers: moved.map { Double($0) / Double(shape.layers) })
+        }
+        func rates(_ placement: Placement, _ load: LoadMatrix) -> [Double] {
+            (0..<shape.layers).map { load.balancedness(layer: $0, in: placement) }
+        }
+        let compatible = try PlacementPlan.compatible(load: now, shape: plan).placement
+        let balanced = try PlacementPlan.balanced(load: now, shape: plan).placement
+        let present = try PlacementPlan.balanced(load: try load(step: 1), shape: plan).placement
+        let few = try IncrementalPlan(from: present, windows: [now])
+        let weights = try DispatchWeights(load: now, placement: compatible)
+        func shared(_ load: LoadMatrix) -> [Double] {
+            (0..<shape.layers).map { load.balancedness(layer: $0, in: compatible, weights: weights) }
+        }
+        return [
+            try report("compatible", rates: rates(compatible, now), next: rates(compatible, later), bounds: bounds) {
+                _ = try PlacementPlan.compatible(load: now, shape: plan)
+            },
+            try report("balanced", rates: rates(balanced, now), next: rates(balanced, later), bounds: bounds) {
+                _ = try PlacementPlan.balanced(load: now, shape: plan)
+            },
+            try report(
+                "incremental", rates: rates(few.placement, now), next: rates(few.placement, later), bounds: bounds,
+                moved: few.transfers.reduce(0, +)
+            ) { _ = try IncrementalPlan(from: present, windows: [now]) },
+            // The search ends once no split can be more than a thousandth better.
+            try report(
+                "weights", rates: shared(now), next: shared(later), bounds: shared(now).map { min(1, $0 * 1.001) }
+            ) {
+                _ = try DispatchWeights(load: now, placement: compatible)
+            },
+        ]
+    }
+
+    private func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(values.count) }
+}
