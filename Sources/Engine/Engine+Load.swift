@@ -30,7 +30,8 @@ extension Engine {
     ///   - threads: CPU threads to compute with; nil takes all cores.
     ///   - progress: called now and then, on the engine's thread.
     /// - Returns: an engine at rest.
-    /// - Throws: `ModelFileError` that names file, tensor, found and expected, or `EngineError.notEnoughMemory`.
+    /// - Throws: `ModelFileError` that names file, tensor, found and expected, or `EngineError.notEnoughMemory`, or
+    ///   `ExpertFileError` for a placement that does not fit the model.
     public static func load(
         _ files: ModelFiles, configuration: EngineConfiguration = EngineConfiguration(), threads: Int? = nil,
         progress: @escaping @Sendable (LoadProgress) -> Void = { _ in }
@@ -94,7 +95,9 @@ extension Engine {
             description.threads = backend.device.threads
             let placement =
                 numbers.experts > 0
-                ? try Placement.trivial(layers: numbers.layers, logicalExperts: numbers.experts) : nil
+                ? try configuration.placement.placement(
+                    layers: numbers.layers, logicalExperts: numbers.experts,
+                    slots: configuration.redundantExperts.map { numbers.experts + $0 }) : nil
             return EngineParts(
                 model: model, backend: backend, description: description, pages: pages, placement: placement)
         } catch {

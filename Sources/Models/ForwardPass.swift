@@ -9,6 +9,7 @@ public struct RoutingRecord {
     private let first: RoutingRow
     private let countStride: Int
     private let idStride: Int
+    private let dispatch: Dispatch?
 
     /// A record.
     ///
@@ -17,9 +18,12 @@ public struct RoutingRecord {
     ///   - countStride: from layer to layer, P or 0.
     ///   - ids: expert of each pair, `[L, N, K]`, or `[N, K]` with a stride of 0.
     ///   - idStride: from layer to layer, N · K or 0.
+    ///   - dispatch: from logical to physical experts; nil when every expert is its own slot.
     public init(
-        counts: UnsafeMutablePointer<Int32>, countStride: Int, ids: UnsafeMutablePointer<Int32>, idStride: Int
+        counts: UnsafeMutablePointer<Int32>, countStride: Int, ids: UnsafeMutablePointer<Int32>, idStride: Int,
+        dispatch: Dispatch? = nil
     ) {
+        self.dispatch = dispatch
         first = RoutingRow(counts: counts, ids: ids)
         self.countStride = countStride
         self.idStride = idStride
@@ -27,7 +31,9 @@ public struct RoutingRecord {
 
     /// Where one layer's routing goes.
     func row(layer: Int) -> RoutingRow {
-        RoutingRow(counts: first.counts + layer * countStride, ids: first.ids + layer * idStride)
+        RoutingRow(
+            counts: first.counts + layer * countStride, ids: first.ids + layer * idStride, dispatch: dispatch,
+            layer: layer)
     }
 }
 
@@ -52,18 +58,20 @@ public struct ForwardPass {
     ///   - cache: keys and values.
     ///   - workspace: activations.
     ///   - counts: receives the pairs per physical expert, `[L, P]`; nil when nobody counts.
-    ///   - ids: receives the experts of each token, `[L, N, K]`; nil when nobody wants them.
+    ///   - ids: receives the physical experts of each token, `[L, N, K]`; nil when nobody wants them.
+    ///   - dispatch: from logical to physical experts; nil when every expert is its own slot.
     public init(
         backend: any Backend, tokens: TokenLayout, cache: KVCache, workspace: Workspace,
-        counts: UnsafeMutablePointer<Int32>? = nil, ids: UnsafeMutablePointer<Int32>? = nil
+        counts: UnsafeMutablePointer<Int32>? = nil, ids: UnsafeMutablePointer<Int32>? = nil, dispatch: Dispatch? = nil
     ) {
         self.backend = backend
         self.tokens = tokens
         self.cache = cache
         self.workspace = workspace
         record = RoutingRecord(
-            counts: counts ?? workspace.unkeptCounts, countStride: counts == nil ? 0 : workspace.experts,
-            ids: ids ?? workspace.unkeptIDs, idStride: ids == nil ? 0 : tokens.count * workspace.routing.topK)
+            counts: counts ?? workspace.unkeptCounts, countStride: counts == nil ? 0 : workspace.slots,
+            ids: ids ?? workspace.unkeptIDs, idStride: ids == nil ? 0 : tokens.count * workspace.routing.topK,
+            dispatch: dispatch)
     }
 }
 
@@ -74,7 +82,7 @@ public struct Workspace {
     /// Rows of logits that fit.
     public let logitRows: Int
     /// P: physical experts of a layer.
-    let experts: Int
+    let slots: Int
     /// Counts and ids that nobody keeps, `[P]` and `[N, K]`.
     private let unkept: Unkept
     var unkeptCounts: UnsafeMutablePointer<Int32> { unkept.counts }
@@ -114,19 +122,21 @@ public struct Workspace {
             + model.topK * (model.expertSize + model.hiddenSize + 2) + model.intermediateSize + model.sharedExpertSize
     }
 
-    /// Room for passes of `tokens` tokens that want up to `logitRows` rows of logits at once.
-    public init(_ model: ModelConfiguration, tokens: Int, logitRows: Int, gate: GateRule) {
+    /// Room for passes of `tokens` tokens that want up to `logitRows` rows of logits at once; the experts lie in `slots`
+    /// slots, one each if that is nil.
+    public init(_ model: ModelConfiguration, tokens: Int, logitRows: Int, gate: GateRule, slots: Int? = nil) {
         self.tokens = tokens
         self.logitRows = logitRows
-        experts = model.experts
-        unkept = Unkept(experts: model.experts, pairs: tokens * model.topK)
+        self.slots = slots ?? model.experts
+        unkept = Unkept(slots: self.slots, pairs: tokens * model.topK)
         func buffer(_ width: Int, rows: Int = tokens) -> Buffer { Buffer(rows: rows, width: width) }
         hidden = buffer(model.hiddenSize)
         normed = buffer(model.hiddenSize)
         qkv = buffer((model.heads + 2 * model.kvHeads) * model.headDimension)
         attended = buffer(model.heads * model.headDimension)
         routerLogits = buffer(model.experts)
-        routing = Routing(tokens: tokens, topK: model.topK, experts: max(1, model.experts), gate: gate)
+        routing = Routing(
+            tokens: tokens, topK: model.topK, experts: max(1, model.experts), slots: max(1, self.slots), gate: gate)
         activations = buffer(model.expertSize, rows: tokens * model.topK)
         routed = buffer(model.hiddenSize, rows: tokens * model.topK)
         denseActivations = buffer(model.intermediateSize)
@@ -143,8 +153,8 @@ private final class Unkept: @unchecked Sendable {  // written by one pass at a t
     let counts: UnsafeMutablePointer<Int32>
     let ids: UnsafeMutablePointer<Int32>
 
-    init(experts: Int, pairs: Int) {
-        counts = .allocate(capacity: max(1, experts))
+    init(slots: Int, pairs: Int) {
+        counts = .allocate(capacity: max(1, slots))
         ids = .allocate(capacity: max(1, pairs))
     }
 
