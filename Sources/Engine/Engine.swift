@@ -146,17 +146,15 @@ public actor Engine {
     ///
     /// - Returns: the file's path.
     public func dumpRecord() async throws(EngineError) -> String {
-        guard let snapshot = recordings?.dump() else { throw .recordingDisabled }
-        let starts = recordings?.starts
+        guard let taken = recordings?.dump() else { throw .recordingDisabled }
         // The file is written off the engine's thread: a slow disk must not hold up a step.
         do {
             let path = try await DumpFile.write(
-                snapshot, model: model.architecture, folder: configuration.recorderDirectory)
+                taken.snapshot, model: model.architecture, folder: configuration.recorderDirectory)
             recordings?.lastDump = path
             return path
         } catch {
-            // A start in the meantime means that nobody wants the old data.
-            if starts == recordings?.starts { recordings?.restore(snapshot) }
+            recordings?.restore(taken)
             throw error
         }
     }

@@ -1,11 +1,15 @@
 // RequestValidation: bounds of a request, checked once, where it enters the engine.
 
 extension GenerationRequest {
+    /// Bytes of an id at most: recordings keep it.
+    static let longestID = 256
+
     /// Checks the request against the model.
     ///
     /// - Returns: the longest that prompt and output together may become.
     /// - Throws: `EngineError` that names the field, what was found, and the range.
     func validated(for model: ModelDescription) throws(EngineError) -> Int {
+        guard id.utf8.count <= Self.longestID else { throw .idTooLong(bytes: id.utf8.count, limit: Self.longestID) }
         guard !promptIDs.isEmpty else { throw .emptyPrompt }
         for (position, id) in promptIDs.enumerated() where id < 0 || Int(id) >= model.vocabularySize {
             throw .tokenOutOfRange(id: id, position: position, vocabularySize: model.vocabularySize)

@@ -24,6 +24,8 @@ final class ScriptedEngine: InferenceEngine {
         var calls: [String] = []
         var isRecorderOff = false
         var recording: RecordingStatus?
+        /// What the next questions about `recording` are told, one each.
+        var recordings: [RecordingStatus?] = []
         var statistics = EngineStatistics()
         var open: [String: AsyncStream<GenerationEvent>.Continuation] = [:]
     }
@@ -84,7 +86,9 @@ final class ScriptedEngine: InferenceEngine {
         return "/records/one.pt"
     }
 
-    func recordingStatus() async -> RecordingStatus? { state.withLock { $0.recording } }
+    func recordingStatus() async -> RecordingStatus? {
+        state.withLock { $0.recordings.isEmpty ? $0.recording : $0.recordings.removeFirst() }
+    }
 
     func shutdown(deadline: Duration) async { state.withLock { $0.calls.append("shutdown") } }
 

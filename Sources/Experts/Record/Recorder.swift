@@ -44,6 +44,7 @@ public final class Recorder {
     }
 
     private var rates: BalancednessWindow
+    private var evenness: [ForwardMode: BalancednessTotal] = [:]
     private var sums: [ForwardMode: LoadSum] = [:]
     /// Oldest first; passes go to the last.
     private var chunks: [PassChunk] = []
@@ -114,7 +115,7 @@ public final class Recorder {
         settle()
         return Snapshot(
             settings: settings, layers: layers, logicalExperts: logicalExperts, physicalExperts: physicalExperts,
-            topK: topK, recorded: recorded, dropped: dropped, balancedness: rates, chunks: chunks,
+            topK: topK, recorded: recorded, dropped: dropped, balancedness: rates, balancednessTotals: evenness, chunks: chunks,
             skipped: settings.window.map { max(0, kept - $0) } ?? 0, nextRow: nextRow, sums: sums)
     }
 
@@ -212,7 +213,9 @@ public final class Recorder {
     /// Adds the counts of one pass to sums and balancedness. Returns its rate.
     private func sum(_ counts: UnsafeBufferPointer<Int32>, mode: ForwardMode, _ placement: Placement) -> Float {
         sums[mode, default: LoadSum(layers: layers, logicalExperts: logicalExperts)].add(counts, placement)
-        return rates.append(counts: counts, ranks: placement.ranks)
+        let rate = rates.append(counts: counts, ranks: placement.ranks)
+        evenness[mode, default: BalancednessTotal()].add(rate)
+        return rate
     }
 
     /// Sees to it that the last chunk has room for `size` bytes. Returns whether the budget allows it.

@@ -55,6 +55,12 @@ struct MetricsPage {
         gauge("switchyard:expert_recorded_passes", "Passes since recording began.", Double(snapshot.recorded.passes))
         gauge("switchyard:expert_dropped_passes", "Passes beyond the byte budget.", Double(snapshot.dropped.passes))
         gauge("switchyard:expert_recording_cost", "Share of its passes' time that recording takes.", status.cost)
+        head("sglang:eplb_balancedness", "summary", "Balancedness of the recorded passes.")
+        for mode in ForwardMode.allCases {
+            guard let total = snapshot.balancednessTotals[mode] else { continue }
+            line("sglang:eplb_balancedness_sum", ",forward_mode=\"\(mode)\"", total.sum)
+            line("sglang:eplb_balancedness_count", ",forward_mode=\"\(mode)\"", Double(total.passes))
+        }
         guard snapshot.recorded.passes > 0 else { return }
         series(
             "switchyard:expert_balancedness", "Mean over largest rank load, last 100 passes.",
@@ -63,12 +69,6 @@ struct MetricsPage {
         series("switchyard:expert_top1_share", "Share of the layer's busiest expert.", loads.map(\.topShare))
         series("switchyard:expert_entropy", "Entropy of the expert shares over its maximum.", loads.map(\.entropy))
         series("switchyard:experts_active", "Experts that received a token.", loads.map { Double($0.active) })
-        if let mean = snapshot.balancedness.mean(last: 1000) {
-            head("sglang:eplb_balancedness", "summary", "Mean balancedness of recorded passes, at most the last 1000.")
-            let count = min(snapshot.recorded.passes, BalancednessWindow.capacity)
-            line("sglang:eplb_balancedness_count", "", Double(count))
-            line("sglang:eplb_balancedness_sum", "", Double(mean) * Double(count))
-        }
     }
 
     private mutating func gauge(_ name: String, _ help: String, _ value: Double) {
