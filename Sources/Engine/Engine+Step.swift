@@ -67,7 +67,7 @@ extension Engine {
             finished.append((generation, .length))
             return 0
         }
-        let suppressed = generation.generated < request.sampling.minNewTokens ? generation.stopIDs : []
+        let suppressed = generation.generated < request.sampling.minNewTokens ? generation.suppressedIDs : []
         // Log-probabilities are the model's own, so they are read before the row is changed; which token they are for is
         // known after.
         var logprobs = request.logprobs.map { row.alternatives($0, model.vocabularySize) }

@@ -10,6 +10,8 @@ final class Generation {
     let sequence: Sequence
     /// Ids that end the generation.
     let stopIDs: Set<Int32>
+    /// Ids that may not come before `minNewTokens` tokens exist: the end of the sequence too, even if it is ignored.
+    let suppressedIDs: Set<Int32>
     var sampler: SamplerState
     var promptLogprobs: [PositionLogprobs] = []
     /// Logical experts of the tokens from `request.routedExpertsStart` on, `[tokens, L, K]`.
@@ -22,7 +24,8 @@ final class Generation {
         self.request = request
         self.sequence = sequence
         self.events = events
-        stopIDs = (request.sampling.ignoreEOS ? [] : endOfSequence).union(request.sampling.stopTokenIDs)
+        suppressedIDs = endOfSequence.union(request.sampling.stopTokenIDs)
+        stopIDs = request.sampling.ignoreEOS ? Set(request.sampling.stopTokenIDs) : suppressedIDs
         sampler = SamplerState(random: RandomSequence(seed: seed))
     }
 

@@ -31,7 +31,7 @@ public struct GenerationRequest: Sendable {
 public struct SamplingParameters: Sendable, Equatable {
     /// The most tokens to generate; ≥ 0.
     public var maxNewTokens = 128
-    /// Stop tokens are suppressed until this many tokens exist.
+    /// Stop and end-of-sequence tokens are suppressed until this many tokens exist.
     public var minNewTokens = 0
     /// Divides the logits; below 1e-6 means greedy.
     public var temperature: Float = 1
