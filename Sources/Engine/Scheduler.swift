@@ -8,12 +8,12 @@
 // queue, where its arrival puts it in front. It keeps its tokens, and its full pages stay in the tree until somebody
 // needs them; what is lost by then is computed again.
 
-/// Who joins next, by sglang's names (`--schedule-policy`).
-public enum SchedulePolicy: String, Sendable, CaseIterable {
+/// Who joins next (`--schedule-policy`).
+public enum SchedulePolicy: Sendable {
     /// Who came first.
-    case firstComeFirstServed = "fcfs"
+    case firstComeFirstServed
     /// Whose prompt has the longest prefix in the cache.
-    case longestPrefixMatch = "lpm"
+    case longestPrefixMatch
 }
 
 /// Decides what runs.

@@ -11,7 +11,13 @@ enum DeviceChoice: String, ExpressibleByArgument, CaseIterable {
     case auto, cpu, cuda
 }
 
-extension SchedulePolicy: ExpressibleByArgument {}
+/// Who joins the batch next, by sglang's names.
+enum SchedulePolicyChoice: String, ExpressibleByArgument, CaseIterable {
+    case fcfs, lpm
+
+    /// The engine's name for it.
+    var policy: SchedulePolicy { self == .fcfs ? .firstComeFirstServed : .longestPrefixMatch }
+}
 
 /// What the expert distribution recorder does.
 enum RecorderChoice: String, ExpressibleByArgument, CaseIterable {
@@ -66,7 +72,7 @@ struct EngineOptions: ParsableArguments {
     var chunkedPrefillSize = EngineConfiguration().chunkedPrefillSize
 
     @Option(help: "Who joins next: fcfs, who came first; lpm, whose prompt has the longest prefix in the cache.")
-    var schedulePolicy = EngineConfiguration().schedulePolicy
+    var schedulePolicy = SchedulePolicyChoice.fcfs
 
     @Flag(help: "Compute every prompt from its first token, and keep nothing for those that begin alike.")
     var disableRadixCache = false
@@ -149,7 +155,7 @@ struct EngineOptions: ParsableArguments {
         result.maxQueuedRequests = maxQueuedRequests
         result.chunkedPrefillSize = chunkedPrefillSize
         result.maxTotalTokens = maxTotalTokens
-        result.schedulePolicy = schedulePolicy
+        result.schedulePolicy = schedulePolicy.policy
         result.reusesPrefixes = !disableRadixCache
         result.usesPriorities = enablePriorityScheduling
         result.preemptionThreshold = prioritySchedulingPreemptionThreshold

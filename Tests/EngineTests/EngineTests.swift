@@ -125,6 +125,23 @@ import Testing
         await engine.shutdown(deadline: .seconds(5))
     }
 
+    @Test("the end of the sequence is held back until there are enough tokens, even when it is ignored")
+    func minimumLength() async throws {
+        let engine = try await Engine.load(.demo, threads: 1)
+        let end = try #require(engine.model.endOfSequenceIDs.first)
+        var request = Self.greedy("a", [1, 2, 3], count: 6)
+        request.sampling.logitBias = [end: 1000]
+        request.sampling.minNewTokens = 4
+        let ignoring = await collect(try await engine.submit(request))
+        #expect(ignoring.ids.map { $0 == end } == [false, false, false, false, true, true])
+        #expect(ignoring.finish == .length)
+        request.sampling.ignoreEOS = false
+        let stopping = await collect(try await engine.submit(request))
+        #expect(stopping.ids == Array(ignoring.ids.prefix(5)))
+        #expect(stopping.finish == .stopToken(id: end))
+        await engine.shutdown(deadline: .seconds(5))
+    }
+
     @Test("a seed repeats a sampled generation, alone or in company")
     func seeds() async throws {
         let engine = try await Engine.load(.demo, threads: 2)
