@@ -45,7 +45,7 @@ struct World {
     /// Steps until nothing is left.
     mutating func finish() {
         var steps = 0
-        while !scheduler.isIdle, steps < 100_000 {
+        while !scheduler.isIdle, steps < 10_000 {
             step()
             steps += 1
         }
