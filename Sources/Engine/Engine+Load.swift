@@ -60,9 +60,9 @@ extension Engine {
             ?? min(
                 configuration.maxRunningRequests * contextLength,
                 physicalMemory / 8 / MemoryNeed.bytesPerToken(numbers))
-        let pages = max(1, wanted / pageSize)
+        let pages = max(1, wanted / KVCache.pageSize)
         let needed = MemoryNeed(numbers, configuration, contextLength: contextLength)
-            .bytes(checkpoint, tokens: pages * pageSize)
+            .bytes(checkpoint, tokens: pages * KVCache.pageSize)
         guard needed <= Double(physicalMemory) else {
             throw EngineError.notEnoughMemory(
                 neededBytes: Int(min(needed, 1e18)), physicalBytes: physicalMemory)
@@ -87,8 +87,8 @@ extension Engine {
             description.experts = numbers.experts
             description.topK = numbers.topK
             description.vocabularySize = numbers.vocabularySize
-            description.tokenCapacity = pages * pageSize
-            description.contextLength = min(contextLength, pages * pageSize)
+            description.tokenCapacity = pages * KVCache.pageSize
+            description.contextLength = min(contextLength, pages * KVCache.pageSize)
             description.endOfSequenceIDs = numbers.endOfSequenceIDs
             description.device = backend.device.name
             description.instructionSet = backend.device.instructionSet

@@ -153,17 +153,18 @@ struct Recordings {
     ///   - id: the pass's number.
     ///   - batch: its tokens.
     ///   - sequences: whose tokens they are.
+    ///   - name: the name of a sequence's request.
     ///   - wantsExperts: whether a request asked for the experts of its tokens.
     ///   - compute: runs the pass; its arguments are where counts and ids go.
     ///   - visit: called afterwards with the tokens' experts, if somebody wants them.
     mutating func record(
-        pass id: Int, _ batch: Batch, _ sequences: [Sequence], wantsExperts: Bool,
+        pass id: Int, _ batch: Batch, _ sequences: [Sequence], name: (Sequence) -> String, wantsExperts: Bool,
         compute: (UnsafeMutablePointer<Int32>?, UnsafeMutablePointer<Int32>?) -> Void, visit: (PassDetail) -> Void
     ) {
         guard isRecording || wantsExperts else { return compute(nil, nil) }
         let start = ContinuousClock.now
         var detail: PassDetail?
-        if wantsExperts || recorder?.wantsDetail == true { detail = begin(batch, sequences) }
+        if wantsExperts || recorder?.wantsDetail == true { detail = begin(batch, sequences, name) }
         if isRecording { counts.begin(pass: id, mode: batch.mode, tokens: batch.tokens, placement: counts.placement) }
         let begun = ContinuousClock.now
         if isRecording {
@@ -181,7 +182,7 @@ struct Recordings {
     }
 
     /// The tokens of a pass, named.
-    private mutating func begin(_ batch: Batch, _ sequences: [Sequence]) -> PassDetail {
+    private mutating func begin(_ batch: Batch, _ sequences: [Sequence], _ name: (Sequence) -> String) -> PassDetail {
         let detail = detail ?? PassDetail(layers: counts.placement.layers, topK: topK, capacity: tokens)
         self.detail = detail
         detail.begin(tokens: batch.tokens)
@@ -189,8 +190,8 @@ struct Recordings {
             let sequence = sequences[entry.sequence]
             sequence.tokens.withUnsafeBufferPointer {
                 detail.append(
-                    request: sequence.request.id, start: entry.start,
-                    ids: UnsafeBufferPointer(rebasing: $0[entry.start..<entry.start + entry.count]))
+                    request: name(sequence), start: entry.start,
+                    ids: UnsafeBufferPointer(rebasing: $0[entry.start..<entry.end]))
             }
         }
         return detail

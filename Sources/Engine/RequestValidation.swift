@@ -37,6 +37,9 @@ extension GenerationRequest {
         if let start = routedExpertsStart, start < 0 || start > promptIDs.count {
             throw .invalidSampling("routed_experts_start_len is \(start): expected 0 to \(promptIDs.count)")
         }
+        guard Int(Int32.min)...Int(Int32.max) ~= priority else {
+            throw .invalidSampling("priority is \(priority): expected \(Int32.min) to \(Int32.max)")
+        }
         return promptIDs.count + min(sampling.maxNewTokens, model.contextLength - promptIDs.count)
     }
 }
@@ -58,8 +61,7 @@ extension SamplingParameters {
         try check((-2...2).contains(frequencyPenalty), "frequency_penalty", frequencyPenalty, "a number in [-2, 2]")
         try check((-2...2).contains(presencePenalty), "presence_penalty", presencePenalty, "a number in [-2, 2]")
         try check(
-            repetitionPenalty > 0 && repetitionPenalty <= 2, "repetition_penalty", repetitionPenalty,
-            "a number in (0, 2]")
+            (0...2).contains(repetitionPenalty), "repetition_penalty", repetitionPenalty, "a number in [0, 2]")
         for (id, bias) in logitBias {
             try check(
                 id >= 0 && Int(id) < vocabularySize, "a logit_bias key", id, "a token id, 0 to \(vocabularySize - 1)")

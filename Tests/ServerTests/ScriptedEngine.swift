@@ -77,6 +77,13 @@ final class ScriptedEngine: InferenceEngine {
 
     func statistics() async -> EngineStatistics { state.withLock { $0.statistics } }
 
+    func flushCache() async -> Bool {
+        state.withLock { state in
+            state.calls.append("flush")
+            return state.statistics.runningRequests == 0
+        }
+    }
+
     func startRecording() async throws(EngineError) { try control("start") }
 
     func stopRecording() async throws(EngineError) { try control("stop") }
@@ -104,7 +111,9 @@ final class ScriptedEngine: InferenceEngine {
 extension [GenerationEvent] {
     /// A whole reply of `ids`, with log-probabilities where `request` asks for them: −0.5 for each id, and NaN for the
     /// first position of the prompt.
-    static func reply(_ ids: [Int32], to request: GenerationRequest, finish: FinishReason = .length) -> Self {
+    static func reply(
+        _ ids: [Int32], to request: GenerationRequest, finish: FinishReason = .length, cachedTokens: Int = 0
+    ) -> Self {
         func position(_ id: Int32, _ options: LogprobOptions, isFirst: Bool = false) -> PositionLogprobs {
             guard !isFirst else { return PositionLogprobs(token: TokenLogprob(id: id, logprob: .nan)) }
             return PositionLogprobs(
@@ -120,7 +129,7 @@ extension [GenerationEvent] {
                 }
             }
         }
-        return [.prompt(cachedTokens: 0, logprobs: prompt ?? [])]
+        return [.prompt(cachedTokens: cachedTokens, logprobs: prompt ?? [])]
             + ids.map { id in .token(id: id, logprobs: options.map { position(id, $0) }) } + [.finished(finish)]
     }
 }

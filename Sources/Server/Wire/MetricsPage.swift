@@ -32,16 +32,19 @@ struct MetricsPage {
         gauge("sglang:max_total_num_tokens", "KV cache capacity in tokens.", Double(statistics.maxTotalTokens))
         gauge("sglang:gen_throughput", "Generated tokens per second.", statistics.generationThroughput)
         let prompt = Double(statistics.promptTokensTotal)
-        let cached = Double(serving.cachedTokens)
+        let cached = Double(statistics.cachedTokensTotal)
         gauge(
             "sglang:cache_hit_rate", "Share of prompt tokens found in a cache.",
             prompt + cached > 0 ? cached / (prompt + cached) : 0)
         counter("sglang:prompt_tokens_total", "Prompt tokens computed.", statistics.promptTokensTotal)
         counter("sglang:generation_tokens_total", "Tokens generated.", statistics.generatedTokensTotal)
-        counter("sglang:cached_tokens_total", "Prompt tokens found in a cache.", serving.cachedTokens)
+        counter("sglang:cached_tokens_total", "Prompt tokens found in a cache.", statistics.cachedTokensTotal)
         counter("sglang:num_requests_total", "Requests accepted.", statistics.requestsTotal)
         counter(
             "sglang:num_aborted_requests_total", "Requests that did not end by themselves.", serving.abortedRequests)
+        counter(
+            "sglang:num_retracted_requests_total", "Times that a running request had to wait again for memory.",
+            statistics.preemptionsTotal)
         counter("switchyard:forward_passes_total", "Forward passes.", statistics.passesTotal)
         histogram("sglang:time_to_first_token_seconds", "From submission to the first token.", serving.timeToFirstToken)
         histogram("sglang:inter_token_latency_seconds", "Between two tokens of a request.", serving.interTokenLatency)
