@@ -41,6 +41,9 @@ struct RecordingReport: Encodable {
     var file: String
     var recorder: String
     var model: String?
+    /// Rows of the file, unused ones of a round buffer too.
+    var rows: Int
+    /// Those of them that are counted.
     var passes: Int
     var droppedPasses: Int
     var mode: String
@@ -55,7 +58,7 @@ struct RecordingReport: Encodable {
     private var extent: String?
 
     enum CodingKeys: String, CodingKey {
-        case file, recorder, model, passes, mode, experts, slots, gpus, layers, hottest, balancedness
+        case file, recorder, model, rows, passes, mode, experts, slots, gpus, layers, hottest, balancedness
         case droppedPasses = "dropped_passes"
         case hotSet = "hot_set"
     }
@@ -81,6 +84,7 @@ struct RecordingReport: Encodable {
         recorder = recording.mode.rawValue
         model = recording.model
         extent = mode == .all ? recording.extent : nil
+        rows = recording.rows
         passes = mode == .all ? recording.usedRows : recording.passes.count { mode.includes($0.mode) }
         droppedPasses = recording.dropped.passes
         self.mode = mode.rawValue
