@@ -68,6 +68,7 @@ public struct SVGPlot: Sendable {
     /// A number with at most three digits and a unit prefix: 1234 is 1.23k.
     static func short(_ value: Double) -> String {
         guard value.isFinite else { return "-" }
+        let value = min(max(value, -1e18), 1e18)
         for (size, unit) in [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")] where abs(value) >= size {
             return rounded(value / size) + unit
         }
