@@ -1,11 +1,12 @@
 """Block alignment against the golden vectors and a plain restatement, and what it refuses."""
 
+import threading
 import unittest
 
 import numpy as np
 
 import golden
-from switchyard import moe_align_block_size
+from switchyard import _library, moe_align_block_size
 from switchyard.compat import kernel, sglang, vllm
 
 
@@ -130,6 +131,35 @@ class Align(unittest.TestCase):
                 moe_align_block_size(ids, **good, expert_map=table)
         with self.assertRaises(ValueError):
             kernel.moe_align_block_size(ids[:3], 4, 4, 2)
+
+    def test_misaligned_arrays_and_large_unsigned_ids_are_refused(self):
+        good = {"block_size": 4, "num_experts": 4}
+        crooked = np.zeros(17, np.uint8)[1:].view(np.int32)
+        with self.assertRaisesRegex(ValueError, "topk_ids does not lie"):
+            moe_align_block_size(crooked, **good)
+        with self.assertRaisesRegex(ValueError, "id 4294967295 at position 2 is too large"):
+            moe_align_block_size(np.array([0, 3, 2**32 - 1], np.uint32), **good)
+        rows, _, padded = moe_align_block_size(np.array([3, 0], np.uint32), **good)
+        self.assertEqual((list(rows[:1]), padded[0]), ([1], 8))
+
+    def test_a_thread_that_ends_gives_its_workspace_back(self):
+        ids = np.zeros(4, np.int32)
+        library, given_back = _library._LIBRARY, []
+        destroy = library.switchyard_workspace_destroy
+
+        def count(handle):
+            given_back.append(handle)
+            destroy(handle)
+
+        library.switchyard_workspace_destroy = count
+        try:
+            for _ in range(3):
+                thread = threading.Thread(target=lambda: moe_align_block_size(ids, block_size=4, num_experts=4))
+                thread.start()
+                thread.join()
+        finally:
+            library.switchyard_workspace_destroy = destroy
+        self.assertEqual(len(given_back), 3)
 
     def test_input_is_read_in_place(self):
         ids = np.array([3, 1, 3], np.int32)

@@ -39,8 +39,10 @@ public struct Comparison: Sendable {
     ///   - repeats: runs in one sample, for changes that are too short for the clock.
     ///   - baseline: what there was.
     ///   - change: what there is.
+    ///   - progress: called after each round, untimed.
     public init(
-        rounds: Int, samples: Int = 1, repeats: Int = 1, baseline: () -> Void, change: () -> Void
+        rounds: Int, samples: Int = 1, repeats: Int = 1, baseline: () -> Void, change: () -> Void,
+        progress: () -> Void = {}
     ) {
         baseline()
         change()
@@ -55,6 +57,7 @@ public struct Comparison: Sendable {
             baselines.append(before)
             changes += after
             ratios.append(before / median(after))
+            progress()
         }
         self.baseline = median(baselines)
         self.change = median(changes)

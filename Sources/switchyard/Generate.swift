@@ -82,9 +82,7 @@ struct Generate: AsyncParsableCommand {
         }
         guard let output = latest else { throw GenerateError(reason: "the engine gave no answer") }
         if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.withoutEscapingSlashes, .sortedKeys, .prettyPrinted]
-            Terminal.print(String(decoding: try encoder.encode(output.report), as: UTF8.self))
+            Terminal.print(try jsonReport(output.report))
         } else {
             Terminal.print("")
         }

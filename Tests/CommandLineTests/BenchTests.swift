@@ -64,6 +64,11 @@ import Testing
             (["align", "--block-size", "0"], "--block-size 0: must be from 1 to 65536"),
             (["topk", "--rule", "grouped", "--experts", "60"], "--rule grouped: needs --experts divisible by 8"),
             (["align", "--device", "cuda"], "--device cuda"),
+            (["align", "--sweep", "--experts", "8"], "--sweep measures shapes of its own: leave --experts away"),
+            (["topk", "--sweep", "--rule", "softmax"], "--sweep measures shapes of its own: leave --rule away"),
+            (["plan", "--sweep", "--gpus", "8"], "--sweep measures shapes of its own: leave --gpus away"),
+            (["align", "--tokens", "4194304", "--top-k", "64"], "at most 4194304 in all; try 65536 × 64"),
+            (["topk", "--tokens", "4194304", "--experts", "256"], "at most 16777216 in all; try 65536 × 256"),
         ])
     func refused(arguments: [String], message: String) async throws {
         let outcome = try await Binary().run("bench", options: arguments)

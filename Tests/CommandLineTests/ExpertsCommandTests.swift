@@ -126,6 +126,37 @@ import Testing
         }
     }
 
+    @Test(
+        "costs at the ends of their ranges give text, JSON and a page",
+        arguments: [
+            ["--bytes-per-expert", "1e15", "--bandwidth", "1e-6", "--pass-time", "1e-3"],
+            ["--hidden", "10000000", "--intermediate", "10000000", "--pass-time", "1e9", "--expert-share", "1e-9"],
+        ])
+    func extremeCosts(costs: [String]) async throws {
+        let folder = try TemporaryFolder()
+        let file = try windows(24, isSkewed: true, in: folder)
+        let page = folder.path(of: "out.html")
+        let text = try await output(["advise", file, "--gpus", "4", "--html", page] + costs)
+        #expect(text.contains("4 GPUs: "))
+        let json = try await output(["advise", file, "--gpus", "4", "--json"] + costs)
+        #expect(json.contains("\"cases\""))
+    }
+
+    @Test("what lies beside the output is replaced only if a plan wrote it")
+    func beside() async throws {
+        let folder = try TemporaryFolder()
+        let arguments = [
+            "plan", golden("redundant_8_to_12/per_pass.pt"), "--gpus", "4", "-o", folder.path(of: "p.json"),
+        ]
+        try folder.write("{\"mine\": 1}".utf8, to: "p.about.json")
+        let refused = try await run(arguments)
+        #expect(refused.status != 0 && refused.errors.contains("p.about.json would hold"), "\(refused.errors)")
+        #expect(try String(contentsOfFile: folder.path(of: "p.about.json"), encoding: .utf8) == "{\"mine\": 1}")
+        #expect(!FileManager.default.fileExists(atPath: folder.path(of: "p.json")))
+        try FileManager.default.removeItem(atPath: folder.path(of: "p.about.json"))
+        for _ in 0..<2 { #expect(try await output(arguments).contains("p.about.json")) }
+    }
+
     // MARK: analyze and advise
 
     /// A file of `rows` windows whose first experts are the busiest, or all are alike.
@@ -217,12 +248,29 @@ import Testing
         "what is impossible is refused with the flag and what would be possible",
         arguments: [
             (["plan", "LOAD"], "--gpus: "),
-            (["plan", "LOAD", "--gpus", "5"], "--gpus 5: 12 slots do not divide among 5 ranks"),
+            (["plan", "LOAD", "--gpus", "5"], "--gpus 5: 12 slots do not divide among 5 GPUs"),
             (["plan", "LOAD", "--gpus", "4", "--redundant", "3"], "try 8 or 12 (--redundant 0 or 4)"),
             (["plan", "LOAD", "--gpus", "4", "--slots", "4"], "--slots 4: 4 slots cannot hold 8 experts"),
             (["plan", "LOAD", "--gpus", "4", "--slots", "8", "--redundant", "0"], "say the same thing"),
-            (["plan", "LOAD", "--gpus", "4", "--nodes", "3", "--groups", "3"], "--nodes 3: 4 ranks do not divide"),
-            (["plan", "LOAD", "--gpus", "4", "--groups", "3"], "--groups 3: 8 experts do not divide"),
+            (
+                ["plan", "LOAD", "--gpus", "4", "--nodes", "3", "--groups", "3"],
+                "--nodes 3: 4 GPUs do not divide among 3 nodes: try 2 or 4 nodes, or 3 or 6 GPUs"
+            ),
+            (
+                ["plan", "LOAD", "--gpus", "4", "--groups", "3"],
+                "--groups 3: 8 experts do not divide into 3 groups: try 2 or 4"
+            ),
+            (["plan", "LOAD", "--gpus", "1048576"], "--gpus 1048576: must be from 1 to 4096"),
+            (["plan", "LOAD", "--gpus", "4", "--slots", "1048576"], "--slots 1048576: must be from 1 to 16384"),
+            (["plan", "LOAD", "--gpus", "4", "--transfers", "3"], "--transfers 3 is for --policy incremental"),
+            (["plan", "LOAD", "--gpus", "4", "--spill"], "--spill: on one node replicas may lie anywhere already"),
+            (["advise", "LOAD", "--gpus", "65536"], "--gpus 65536: must be from 1 to 4096"),
+            (["advise", "LOAD", "--gpus", "4", "--pass-time", "1e-30"], "--pass-time 1e-30: must be from 0.001 to"),
+            (
+                ["advise", "LOAD", "--gpus", "4", "--bytes-per-expert", "1e300"],
+                "--bytes-per-expert 1"
+            ),
+            (["advise", "LOAD", "--gpus", "4", "--bandwidth", "1e-300"], "--bandwidth 1e-300: must be from 1e-06 to"),
             (["plan", "LOAD", "--gpus", "4", "--from", "{}"], "--from the JSON given"),
             (["plan", "LOAD", "--gpus", "0"], "--gpus 0: must be from 1"),
             (["plan", "LOAD", "--gpus", "2", "-o", "x.txt"], "-o x.txt: a placement is written as .json or .pt"),

@@ -153,6 +153,23 @@ import Testing
         #expect(third.verdict.answer == .recordMore, "\(third.verdict.reason)")
     }
 
+    @Test(
+        "costs beyond all measure give a table and a verdict all the same",
+        arguments: [
+            ReplayCosts(bytesPerExpert: 1e300, rowSeconds: 1e-30), ReplayCosts(bytesPerExpert: 1e308),
+            ReplayCosts(bytesPerExpert: 1e12, bandwidth: 1e-290), ReplayCosts(rowSeconds: 1e-300),
+            ReplayCosts(bytesPerExpert: 1, bandwidth: .infinity, rowSeconds: 1e300),
+        ])
+    func extremeCosts(_ costs: ReplayCosts) throws {
+        let series = try series(rows: 24, experts: 16) { row, _, expert in 1 / Float(1 + (expert + row) % 16) }
+        let replay = try Replay(series, windowRows: 1)
+        let advice = try Advice(
+            replay, policies: Advice.policies(ranks: 4, slots: [16, 20], experts: 16, intervals: [1]),
+            kept: ReplayPolicy(.keep, ranks: 4, slots: 16), costs: costs)
+        let width = AdviceTable.header.count
+        #expect(AdviceTable.rows(advice).allSatisfy { $0.count == width } && !advice.verdict.reason.isEmpty)
+    }
+
     @Test("one row, and a shape that is impossible")
     func edges() throws {
         let series = try series(rows: 1, experts: 4) { _, _, _ in 1 }

@@ -53,8 +53,24 @@ struct PlanLoad: Decodable, CustomTestStringConvertible {
         #expect(plan.placement.physicalExperts == test.slots && plan.placement.ranks == test.ranks)
     }
 
+    @Test("whole small models: above the reference and near the best known", arguments: QualityTarget.small)
+    func targets(_ target: QualityTarget) throws {
+        let load = try target.load()
+        let plan = try PlacementPlan.balanced(
+            load: load, shape: PlanShape(slots: target.slots, ranks: target.ranks)
+        ).placement
+        let rates = (0..<load.layers).map { load.balancedness(layer: $0, in: plan) }
+        let (mean, least) = (rates.reduce(0, +) / Double(load.layers), rates.min() ?? 0)
+        #expect(mean >= target.reference - 1e-6 && least >= target.referenceLeast - 1e-6, "\(mean), \(least)")
+        // The search stops when it is within four parts in ten thousand of even.
+        #expect(mean >= min(target.best, 0.9996) - 4e-4, "\(mean)")
+        #expect(least >= min(target.bestLeast, 0.999) - 1e-3, "\(least)")
+    }
+
     @Test("loads were found")
-    func loadsExist() { #expect(PlanLoad.all.count == 45) }
+    func loadsExist() {
+        #expect(PlanLoad.all.count == 45 && QualityTarget.small.count == 32 && QualityTarget.bounded.count == 2)
+    }
 
     /// Uneven loads without equal values.
     static func randomRows(layers: Int, experts: Int, seed: UInt64) -> [[Int]] {

@@ -28,6 +28,13 @@ import Testing
         }
     }
 
+    @Test("it is as tight as the vectors' and above what they reach", arguments: QualityTarget.bounded)
+    func targets(_ target: QualityTarget) throws {
+        let load = try target.load()
+        let bound = load.balancednessBound(slots: target.slots, ranks: target.ranks)
+        #expect(bound >= target.best && bound <= target.bound + 1e-5, "\(bound)")
+    }
+
     @Test("one expert with everything is spread over its most replicas")
     func single() throws {
         let load = try LoadMatrix(rows: [[90, 0, 0]])
@@ -40,6 +47,12 @@ import Testing
     func pigeonhole() throws {
         let load = try LoadMatrix(rows: [[10, 10, 10, 0]])
         #expect(abs(load.balancednessBound(layer: 0, slots: 4, ranks: 2) - 0.75) < 1e-6)
+    }
+
+    @Test("two heavy experts find one light companion: the other lies beside a middling one")
+    func company() throws {
+        let load = try LoadMatrix(rows: [[10, 10, 7, 7, 7, 1]])
+        #expect(abs(load.balancednessBound(layer: 0, slots: 6, ranks: 3) - 14.0 / 17) < 2e-4)
     }
 
     @Test("the balanced plan comes close on real shapes and never exceeds it")

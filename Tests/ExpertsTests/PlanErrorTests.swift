@@ -57,5 +57,31 @@ import Testing
         #expect(
             PlanError.tooFewSlots(slots: 56, experts: 60, ranks: 8).description
                 == "56 slots cannot hold 60 experts: the fewest on 8 ranks are 64")
+        #expect(
+            PlanError.ranksNotDivisible(ranks: 5, nodes: 2).message(ranks: "GPUs")
+                == "5 GPUs do not divide among 2 nodes: try 1 or 5 nodes, or 4 or 6 GPUs")
+        #expect(
+            PlanError.ranksNotDivisible(ranks: 12, nodes: 5).description
+                == "12 ranks do not divide among 5 nodes: try 4 or 6 nodes, or 10 or 15 ranks")
+        #expect(
+            PlanError.ranksNotDivisible(ranks: 2, nodes: 3).description
+                == "2 ranks do not divide among 3 nodes: try 2 nodes, or 3 ranks")
+        #expect(
+            PlanError.expertsNotDivisible(experts: 12, groups: 8).description
+                == "12 experts do not divide into 8 groups: try 6 or 12")
+        #expect(
+            PlanError.expertsNotDivisible(experts: 12, groups: 13).description
+                == "12 experts do not divide into 13 groups: try 12")
+        #expect(
+            PlanError.placementMismatch(fact: "layers", placement: 3, request: 2).description
+                == "the present placement has 3 layers, the load 2: it is of another model; give one of 2 layers")
+        #expect(PlanError.notPositive(size: "ranks", value: 0).message(ranks: "GPUs") == "0 GPUs: at least 1 is needed")
+    }
+
+    @Test("the fewest slots hold every expert and divide", arguments: [1, 2, 7, 8, 64], [1, 3, 8, 100])
+    func fewestSlots(experts: Int, ranks: Int) {
+        let slots = PlanShape.fewestSlots(experts: experts, ranks: ranks)
+        #expect(slots >= experts && slots % ranks == 0 && slots - ranks < experts)
+        #expect(PlanShape.fewestSlots(experts: .max, ranks: ranks) > 0)
     }
 }

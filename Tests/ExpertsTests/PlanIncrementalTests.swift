@@ -62,6 +62,24 @@ struct PlanWindows: Decodable, CustomTestStringConvertible {
         #expect(loads[4].balancedness(in: free.placement) > 0.99)
     }
 
+    @Test(
+        "over a whole model, at most 30 transfers a layer come close to a full plan on the window after",
+        arguments: [("domains", 3, 0.005), ("domains", 11, 0.005), ("bursty", 3, 0.05)])
+    func wholeModel(family: String, seed: Int, gap: Double) throws {
+        let source = GeneratedLoad(family: family, layers: 58, experts: 256, seed: seed, step: 0)
+        let (old, now, next) = (
+            try LoadMatrix(rows: source.rows(step: 4)), try LoadMatrix(rows: source.rows(step: 8)),
+            try LoadMatrix(rows: source.rows(step: 9))
+        )
+        let shape = PlanShape(slots: 288, ranks: 32)
+        let present = try PlacementPlan.balanced(load: old, shape: shape).placement
+        let full = try PlacementPlan.balanced(load: now, shape: shape).placement
+        let plan = try IncrementalPlan(from: present, windows: [now])
+        #expect(plan.transfers.allSatisfy { $0 <= 30 })
+        let (found, wanted) = (next.balancedness(in: plan.placement), next.balancedness(in: full))
+        #expect(found >= wanted - gap && found > next.balancedness(in: present) + 0.1, "\(found), full \(wanted)")
+    }
+
     @Test("the limit of transfers holds, and none means none", arguments: [0, 1, 5, 17])
     func limit(most: Int) throws {
         let test = try #require(PlanWindows.drifting.first)

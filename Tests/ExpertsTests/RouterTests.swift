@@ -80,6 +80,43 @@ import Testing
         }
     }
 
+    @Test("few logits with many ids: lanes that did not count do not place")
+    func fewLogits() throws {
+        // Below the gate's limit for lanes, above the alignment's.
+        let (tokens, experts) = (10_000, 2)
+        #expect(tokens * experts < Router.threadedFrom && tokens * experts >= BlockAlignment.threadedFrom)
+        var random = SeededGenerator(seed: 9)
+        let logits = (0..<tokens * experts).map { _ in Float.random(in: -4...4, using: &random) }
+        func routed(_ lanes: (any Lanes)?) throws -> Routed {
+            let router = try Router(
+                gate: .softmax(renormalize: true), topK: 2, experts: experts,
+                blocks: BlockRule(experts: experts, blockSize: 16), tokens: tokens)
+            return try Self.route(router, logits, bias: nil, realTokens: nil, dispatch: nil, lanes: lanes)
+        }
+        #expect(try routed(ThreadLanes(laneCount: 4)) == routed(nil))
+    }
+
+    @Test("weights are realised over passes of any size", arguments: [1, 3, 64])
+    func weightedOverPasses(tokens: Int) throws {
+        let placement = try Placement(rows: [[0, 1, 0, 1]], logicalExperts: 2)
+        let dispatch = try Dispatch(weighted: placement, weights: [3, 1, 1, 1])
+        let router = try Router(
+            gate: .softmax(renormalize: true), topK: 1, experts: 2, blocks: BlockRule(experts: 4, blockSize: 4),
+            tokens: tokens)
+        // Every token wants expert 0, which has three quarters in slot 0.
+        let logits = (0..<tokens * 2).map { Float(1 - $0 % 2) }
+        var counts = [Int32](repeating: 0, count: 4)
+        var routed = 0
+        while routed < 960 {
+            try logits.withUnsafeBufferPointer { logits in
+                try dispatch.withRow(layer: 0) { try router.route(logits, dispatch: $0, firstToken: routed) }
+            }
+            for slot in 0..<4 { counts[slot] += router.alignment.counts[slot] }
+            routed += tokens
+        }
+        #expect(counts[1] == 0 && counts[3] == 0 && abs(counts[0] - 720) <= 4 && counts[0] + counts[2] == 960)
+    }
+
     /// The slot of a logical or shared id.
     private static func physical(_ id: Int32, token: Int, experts: Int, dispatch: Dispatch?) -> Int32 {
         guard let placement = dispatch?.placement, id >= 0 else { return id }

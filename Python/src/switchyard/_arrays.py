@@ -25,6 +25,8 @@ def view(array, name, dtypes):
         raise TypeError(f"{name} has dtype {found.dtype}: expected {wanted}")
     if not found.flags.c_contiguous:
         raise ValueError(f"{name} is not contiguous: pass a contiguous copy")
+    if not found.flags.aligned:
+        raise ValueError(f"{name} does not lie at a multiple of its item size: pass a copy")
     return found
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import threading
+import weakref
 from pathlib import Path
 
 _VERSION = 1
@@ -85,17 +86,25 @@ def _open():
 _LIBRARY = _open()
 
 
-class _Workspace(threading.local):
-    """One per thread, since calls run without Python's lock."""
+class _Workspace:
+    """Memory that calls reuse; given back when the last reference goes."""
 
     def __init__(self):
         self.handle = _LIBRARY.switchyard_workspace_create()
-
-    def __del__(self):
-        _LIBRARY.switchyard_workspace_destroy(self.handle)
+        weakref.finalize(self, _LIBRARY.switchyard_workspace_destroy, self.handle)
 
 
-_WORKSPACE = _Workspace()
+# One per thread, since calls run without Python's lock. It goes when its thread ends: a subclass of `threading.local`
+# would lose its attributes then, but be finalized only with the module.
+_THREAD = threading.local()
+
+
+def _workspace():
+    try:
+        return _THREAD.workspace
+    except AttributeError:
+        _THREAD.workspace = _Workspace()
+        return _THREAD.workspace
 
 
 def _check(status, message):
@@ -108,7 +117,7 @@ def align(request):
     padded = ctypes.c_int32()
     message = ctypes.create_string_buffer(_MESSAGE_SIZE)
     status = _LIBRARY.switchyard_align(
-        _WORKSPACE.handle, ctypes.byref(request), ctypes.byref(padded), message, _MESSAGE_SIZE)
+        _workspace().handle, ctypes.byref(request), ctypes.byref(padded), message, _MESSAGE_SIZE)
     if status == TOO_SMALL:
         return None
     _check(status, message)

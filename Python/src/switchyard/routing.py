@@ -81,7 +81,15 @@ def sizes(block_size, num_experts):
 
 def view_ids(topk_ids):
     ids = view(topk_ids, "topk_ids", [np.int32, np.int64, np.uint32])
-    return ids.view(np.int32) if ids.dtype == np.uint32 else ids
+    if ids.dtype != np.uint32:
+        return ids
+    # As int32 the largest id would be -1, a pair of another rank.
+    large = np.flatnonzero(ids.reshape(-1) > _INT32_MAX)
+    if large.size:
+        raise ValueError(
+            f"topk_ids: id {ids.reshape(-1)[large[0]]} at position {large[0]} is too large: "
+            "pairs of other ranks are -1 in an int32 array")
+    return ids.view(np.int32)
 
 
 def align(ids, block_size, num_experts, expert_map, drop, capacity):

@@ -21,7 +21,7 @@ public enum AdviceTable {
                 return [
                     "\(advice.ranks)", "\(gain.redundant)", gain.outcome.policy.name + (isBest ? " *" : ""),
                     rate(gain.outcome.balancedness), percent(gain.gain),
-                    gain.error.isFinite ? percent(2 * gain.error) : "?", percent(gain.net),
+                    percent(2 * gain.error), percent(gain.net),
                     SVGPlot.short(gain.transfersPerHour.rounded()), gain.bytesPerHour.map(bytes) ?? "?",
                     gain.extraBytesPerRank.map(bytes) ?? "?",
                 ]
@@ -36,7 +36,8 @@ public enum AdviceTable {
 
     /// Such as `-1.2 %`.
     static func percent(_ share: Double) -> String {
-        let tenths = Int((share * 1000).rounded())
+        guard share.isFinite else { return "?" }
+        let tenths = Int((min(max(share, -1e6), 1e6) * 1000).rounded())
         return "\(tenths < 0 ? "-" : "")\(abs(tenths) / 10).\(abs(tenths) % 10) %"
     }
 

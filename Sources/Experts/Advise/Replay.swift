@@ -134,7 +134,7 @@ public struct Replay: Sendable {
     public func run(_ policy: ReplayPolicy, from present: Placement? = nil) throws(PlanError) -> ReplayOutcome {
         let shape = PlanShape(slots: policy.slots, ranks: policy.ranks)
         let fitting = present.flatMap { $0.ranks == policy.ranks && $0.physicalExperts == policy.slots ? $0 : nil }
-        let trivial = try trivial(shape)
+        let trivial = try Placement.trivial(for: loads[0], shape: shape)
         var placement = fitting ?? trivial
         var outcome = ReplayOutcome(policy: policy, windows: [], initialTransfers: 0, transfers: 0)
         var judge = PlacementJudge(placement)
@@ -188,12 +188,5 @@ public struct Replay: Sendable {
     /// The load of the `count` windows before a window.
     private func past(_ window: Int, _ count: Int) throws(PlanError) -> LoadMatrix {
         try series.sum(windows[max(0, window - count)].lowerBound..<windows[window - 1].upperBound)
-    }
-
-    private func trivial(_ shape: PlanShape) throws(PlanError) -> Placement {
-        _ = try shape.resolved(for: loads[0])
-        let row = (0..<shape.slots).map { Int32($0 % series.experts) }
-        return Placement(
-            planned: Array(repeatElement(row, count: series.layers).joined()), load: loads[0], shape: shape, epoch: 0)
     }
 }

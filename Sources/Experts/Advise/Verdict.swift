@@ -105,14 +105,16 @@ public struct Verdict: Sendable, Equatable {
             reason = missing ?? "No policy was tried."
             return
         }
+        let (percent, rate) = (AdviceTable.percent, AdviceTable.rate)
         let policy = Self.name(best)
-        let saved = "\(Self.percent(best.gain)) ± \(Self.percent(2 * best.error)) of expert-compute time"
-        let now = "balancedness is \(Self.rate(keep.balancedness)) now, \(Self.rate(best.outcome.balancedness)) with it"
+        let saved = "\(percent(best.gain)) ± \(percent(2 * best.error)) of expert-compute time"
+        let now = "balancedness is \(rate(keep.balancedness)) now, \(rate(best.outcome.balancedness)) with it"
         if best.gain - 2 * best.error >= Self.neededGain, best.net > 0 {
             answer = .worthIt
             let moves =
                 best.outcome.transfers == 0
-                ? "nothing moves while serving" : "\(Int(best.transfersPerHour.rounded())) experts move per hour"
+                ? "nothing moves while serving"
+                : "\(SVGPlot.short(best.transfersPerHour.rounded())) experts move per hour"
             reason = "\(policy) saves \(saved) on the windows after those it planned from; \(now), and \(moves)."
         } else if best.gain + 2 * best.error < Self.neededGain || best.net <= 0 || best.gain <= best.error {
             answer = .notNow
@@ -121,12 +123,12 @@ public struct Verdict: Sendable, Equatable {
                 ? "No policy saves expert-compute time on the windows after those it planned from; \(now)."
                 : "The best policy, \(policy), saves \(saved), "
                     + (best.net <= 0 && best.gain > 0
-                        ? "and its transfers cost more" : "less than the \(Self.percent(Self.neededGain)) that pay")
+                        ? "and its transfers cost more" : "less than the \(percent(Self.neededGain)) that pay")
                     + "; \(now)."
         } else {
             answer = .recordMore
             reason =
-                "\(policy) saves \(saved), too uncertain to say whether it is more than \(Self.percent(Self.neededGain)): "
+                "\(policy) saves \(saved), too uncertain to say whether it is more than \(percent(Self.neededGain)): "
                 + "the windows differ. Record about four times as long."
         }
     }
@@ -161,17 +163,5 @@ public struct Verdict: Sendable, Equatable {
 
     private static func name(_ gain: PolicyGain) -> String {
         "\"\(gain.outcome.policy.name)\" with \(gain.redundant) redundant experts"
-    }
-
-    private static func percent(_ share: Double) -> String {
-        guard share.isFinite else { return "unknown" }
-        let tenths = Int((share * 1000).rounded())
-        return "\(tenths < 0 ? "-" : "")\(abs(tenths) / 10).\(abs(tenths) % 10) %"
-    }
-
-    private static func rate(_ value: Double) -> String {
-        let thousandths = Int((value * 1000).rounded())
-        guard thousandths < 1000 else { return "1.000" }
-        return "0." + String(repeating: "0", count: 3 - String(thousandths).count) + "\(thousandths)"
     }
 }

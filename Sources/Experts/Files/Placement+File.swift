@@ -50,10 +50,9 @@ extension Placement {
         switch Recording.Format(path: path) {
         case .json:
             try Self.write(path) { try JSONText.write(archive, to: $0) }
-            guard let about else { return nil }
-            let beside = path.dropLast(".json".count) + ".about.json"
-            try Self.write(String(beside)) { try JSONText.write(about, to: $0) }
-            return String(beside)
+            guard let about, let beside = Self.aboutPath(path) else { return nil }
+            try Self.write(beside) { try JSONText.write(about, to: $0) }
+            return beside
         case .pt:
             let note = about.map { [(name: Recording.noteName, bytes: Array(Self.text($0).utf8))] } ?? []
             let root = String(ReplacingFile.name(path).dropLast(".pt".count))
@@ -64,6 +63,11 @@ extension Placement {
         case .safetensors, nil:
             throw .file(path: path, reason: "a placement is written as .json or .pt; end the name in one of them")
         }
+    }
+
+    /// Where `write` puts what is to be said about the placement at `path`; nil where that is in the same file.
+    public static func aboutPath(_ path: String) -> String? {
+        path.hasSuffix(".json") ? path.dropLast(".json".count) + ".about.json" : nil
     }
 
     private static func text(_ value: ArchiveValue) -> String {

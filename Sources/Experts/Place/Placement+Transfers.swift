@@ -17,10 +17,10 @@ extension Placement {
                 // Marks what the rank held before; every (layer, rank) has a mark of its own.
                 let mark = layer * ranks + rank
                 for slot in rank * old.slotsPerRank..<(rank + 1) * old.slotsPerRank {
-                    holder[old.logical(layer: layer, slot: slot)] = mark
+                    holder[Int(old.physicalToLogical[layer * old.physicalExperts + slot])] = mark
                 }
                 for slot in rank * slotsPerRank..<(rank + 1) * slotsPerRank
-                where holder[logical(layer: layer, slot: slot)] != mark {
+                where holder[Int(physicalToLogical[layer * physicalExperts + slot])] != mark {
                     transfers[layer] += 1
                 }
             }

@@ -79,7 +79,7 @@ public struct IncrementalPlan: Sendable, Equatable {
             }
         }
         placement = Placement(planned: map, load: last, shape: shape, epoch: epoch ?? present.epoch + 1)
-        transfers = Self.transfers(from: present, to: placement)
+        transfers = placement.transfers(from: present)
         driftedLayers = drifted
     }
 
@@ -112,19 +112,5 @@ public struct IncrementalPlan: Sendable, Equatable {
             noise.add(rankLoads, ranks: arrangement.ranks, unit: arrangement.noiseUnit)
         }
         return noise.estimate(windows: windows.count, assumed: assumed)
-    }
-
-    /// Slots whose expert was on another rank before; `[L]`.
-    static func transfers(from old: Placement, to new: Placement) -> [Int] {
-        let room = new.slotsPerRank
-        return (0..<new.layers).map { layer in
-            (0..<new.physicalExperts).count { slot in
-                let index = layer * new.physicalExperts + slot
-                let expert = new.physicalToLogical[index]
-                guard old.physicalToLogical[index] != expert else { return false }
-                let first = layer * new.physicalExperts + slot / room * room
-                return !old.physicalToLogical[first..<first + room].contains(expert)
-            }
-        }
     }
 }

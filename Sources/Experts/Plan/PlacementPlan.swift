@@ -49,6 +49,20 @@ public struct PlacementPlan: Sendable, Equatable {
 }
 
 extension Placement {
+    /// The trivial placement of a shape.
+    ///
+    /// - Throws: `PlanError` where the load cannot be placed in it.
+    static func trivial(for load: LoadMatrix, shape: PlanShape) throws(PlanError) -> Placement {
+        _ = try shape.resolved(for: load)
+        do {
+            return try trivial(
+                layers: load.layers, logicalExperts: load.experts, redundant: shape.slots - load.experts,
+                ranks: shape.ranks)
+        } catch {
+            preconditionFailure("a shape that was checked has no trivial placement: \(error)")
+        }
+    }
+
     /// A placement from a planner's map, which holds every expert by construction.
     init(planned map: [Int32], load: LoadMatrix, shape: PlanShape, epoch: Int) {
         do {

@@ -28,7 +28,13 @@ public enum PlanError: Error, Equatable, CustomStringConvertible {
     case placementMismatch(fact: String, placement: Int, request: Int)
 
     /// The fact in one line, and what would be possible.
-    public var description: String {
+    public var description: String { message() }
+
+    /// The description, for callers that name the machine's parts in their own way.
+    ///
+    /// - Parameter name: what to call ranks, such as `GPUs`.
+    /// - Returns: the fact in one line, and what would be possible.
+    public func message(ranks name: String = "ranks") -> String {
         switch self {
         case .emptyLoad(let layers, let experts):
             "a load of \(layers) layers × \(experts) experts is empty: record at least one layer of one expert"
@@ -41,33 +47,46 @@ public enum PlanError: Error, Equatable, CustomStringConvertible {
         case .loadNotFinite(let layer, let expert):
             "layer \(layer), expert \(expert): the count is not a finite 32-bit float"
         case .notPositive(let size, let value):
-            "\(value) \(size): at least 1 is needed"
+            "\(value) \(size == "ranks" ? name : size): at least 1 is needed"
         case .tooManySlots(let slots, let layers):
             "\(layers) layers × \(slots) slots: slots are numbered with 31 bits in all"
         case .tooFewSlots(let slots, let experts, let ranks):
-            "\(slots) slots cannot hold \(experts) experts: the fewest on \(ranks) ranks are "
-                + "\(Self.roundedUp(experts, to: ranks))"
+            "\(slots) slots cannot hold \(experts) experts: the fewest on \(ranks) \(name) are "
+                + "\(PlanShape.fewestSlots(experts: experts, ranks: ranks))"
         case .slotsNotDivisible(let slots, let ranks, let experts):
-            "\(slots) slots do not divide among \(ranks) ranks: try "
+            "\(slots) slots do not divide among \(ranks) \(name): try "
                 + Self.neighbours(of: slots, ranks: ranks, experts: experts)
         case .ranksNotDivisible(let ranks, let nodes):
-            "\(ranks) ranks do not divide among \(nodes) nodes"
+            "\(ranks) \(name) do not divide among \(nodes) nodes: try "
+                + "\(Self.divisors(of: ranks, near: nodes)) nodes, or "
+                + "\(ranks < nodes ? "\(nodes)" : "\(ranks / nodes * nodes) or \((ranks / nodes + 1) * nodes)") \(name)"
         case .expertsNotDivisible(let experts, let groups):
-            "\(experts) experts do not divide into \(groups) groups"
+            "\(experts) experts do not divide into \(groups) groups: try \(Self.divisors(of: experts, near: groups))"
         case .placementMismatch(let fact, let placement, let request):
-            "the present placement has \(placement) \(fact), the request \(request)"
+            "the present placement has \(placement) \(fact), the load \(request): it is of another model; "
+                + "give one of \(request) \(fact)"
         }
     }
 
-    private static func roundedUp(_ value: Int, to step: Int) -> Int {
-        let up = value.addingReportingOverflow(step - 1)
-        return up.overflow ? value : up.partialValue / step * step
+    /// The divisors of `value` next to `wanted`, which is none: "6 or 12".
+    private static func divisors(of value: Int, near wanted: Int) -> String {
+        var (below, above) = (1, value)
+        var divisor = 1
+        while divisor <= value / divisor {
+            if value % divisor == 0 {
+                for its in [divisor, value / divisor] {
+                    if its <= wanted { below = max(below, its) } else { above = min(above, its) }
+                }
+            }
+            divisor += 1
+        }
+        return wanted > value ? "\(below)" : "\(below) or \(above)"
     }
 
     /// The numbers of slots next to an impossible one: "280 or 288".
     private static func neighbours(of slots: Int, ranks: Int, experts: Int) -> String {
         let below = slots / ranks * ranks
-        let above = roundedUp(max(slots, experts), to: ranks)
+        let above = PlanShape.fewestSlots(experts: max(slots, experts), ranks: ranks)
         return below >= experts ? "\(below) or \(above)" : "\(above)"
     }
 }

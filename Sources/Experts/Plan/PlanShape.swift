@@ -19,6 +19,17 @@ public struct PlanShape: Sendable, Equatable {
         self.groups = groups
     }
 
+    /// The fewest slots that hold every expert and divide evenly among ranks.
+    ///
+    /// - Parameters:
+    ///   - experts: E.
+    ///   - ranks: G, at least 1.
+    /// - Returns: E rounded up to a multiple of G; E itself where that leaves the range of `Int`.
+    public static func fewestSlots(experts: Int, ranks: Int) -> Int {
+        let up = experts.addingReportingOverflow(ranks - 1)
+        return up.overflow ? experts : up.partialValue / ranks * ranks
+    }
+
     /// This shape, or the same with one group and one node where groups do not divide among nodes.
     ///
     /// - Parameters:

@@ -74,24 +74,31 @@ public final class Router {
     ///   - bias: correction bias, `[E]`; nil without.
     ///   - realTokens: rows from here on are padding; nil when all are real.
     ///   - dispatch: from logical to physical experts; nil when each expert is its own slot.
+    ///   - firstToken: the number of the pass's first row, for dispatch and shared copies: with the number of tokens
+    ///     routed before, replicas get their shares over small passes too. The same on all ranks that see the rows.
     ///   - row: `[blocks.experts]`, overwritten with the pairs per physical expert.
     ///   - rows: `[N, columns]`, receives the ids, for instance a layer's row of `PassDetail`; nil for own memory.
     ///   - lanes: threads for large passes; the result does not depend on them.
     /// - Throws: `RoutingError` if the blocks exceed 32-bit indices.
     public func route(
         _ logits: UnsafeBufferPointer<Float>, bias: UnsafeBufferPointer<Float>? = nil, realTokens: Int? = nil,
-        dispatch: DispatchRow? = nil, countsInto row: UnsafeMutablePointer<Int32>? = nil,
+        dispatch: DispatchRow? = nil, firstToken: Int = 0, countsInto row: UnsafeMutablePointer<Int32>? = nil,
         idsInto rows: UnsafeMutablePointer<Int32>? = nil, lanes: (any Lanes)? = nil
     ) throws(RoutingError) {
-        choose(logits, bias: bias, realTokens: realTokens, dispatch: dispatch, idsInto: rows, lanes: lanes)
+        choose(
+            logits, bias: bias, realTokens: realTokens, dispatch: dispatch, firstToken: firstToken, idsInto: rows,
+            lanes: lanes)
+        // The lanes that counted are those that place.
         try alignment.alignCounted(
-            blocks, ids: ids, laneCount: lanesUsed, grain: gate.columns(topK: topK), lanes: lanes, row: row)
+            blocks, ids: ids, laneCount: lanesUsed, grain: gate.columns(topK: topK),
+            lanes: lanesUsed > 1 ? lanes : nil, row: row)
     }
 
     /// The first half of `route`: ids and weights, no blocks.
     public func choose(
         _ logits: UnsafeBufferPointer<Float>, bias: UnsafeBufferPointer<Float>? = nil, realTokens: Int? = nil,
-        dispatch: DispatchRow? = nil, idsInto rows: UnsafeMutablePointer<Int32>? = nil, lanes: (any Lanes)? = nil
+        dispatch: DispatchRow? = nil, firstToken: Int = 0, idsInto rows: UnsafeMutablePointer<Int32>? = nil,
+        lanes: (any Lanes)? = nil
     ) {
         lastIDs = rows ?? idStorage
         tokens = logits.count / experts
@@ -102,8 +109,8 @@ public final class Router {
         lanesUsed = lanes?.laneCount ?? 1
         let job = GatingJob(
             gate: gate, topK: topK, experts: experts, targets: targets, tokens: tokens, lanes: lanesUsed,
-            logits: logits,
-            bias: bias, realTokens: realTokens, dispatch: dispatch, weights: weightStorage, ids: lastIDs,
+            logits: logits, bias: bias, realTokens: realTokens, dispatch: dispatch, firstToken: firstToken,
+            weights: weightStorage, ids: lastIDs,
             counts: alignment.countTables(lanes: lanesUsed, experts: targets),
             scratch: scratch.reserve(lanesUsed * gate.scratchCount(experts: experts)))
         if let lanes {
@@ -128,6 +135,7 @@ private struct GatingJob {
     let bias: UnsafeBufferPointer<Float>?
     let realTokens: Int?
     let dispatch: DispatchRow?
+    let firstToken: Int
     let weights: UnsafeMutablePointer<Float>
     let ids: UnsafeMutablePointer<Int32>
     let counts: UnsafeMutablePointer<Int32>  // [lanes, 1 + targets]
@@ -142,7 +150,7 @@ private struct GatingJob {
             logits: UnsafeBufferPointer(rebasing: logits[rows.lowerBound * experts..<rows.upperBound * experts]),
             experts: experts, bias: bias,
             realTokens: realTokens.map { min(max($0, rows.lowerBound), rows.upperBound) - rows.lowerBound },
-            dispatch: dispatch, firstToken: rows.lowerBound,
+            dispatch: dispatch, firstToken: firstToken &+ rows.lowerBound,
             weights: UnsafeMutableBufferPointer(
                 start: weights + rows.lowerBound * columns, count: rows.count * columns),
             ids: UnsafeMutableBufferPointer(start: ids + rows.lowerBound * columns, count: rows.count * columns),

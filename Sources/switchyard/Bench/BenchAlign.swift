@@ -29,6 +29,11 @@ struct BenchAlign: ParsableCommand {
 
     func validate() throws {
         try EngineOptions.check("--block-size", blockSize, in: 1...1 << 16)
+        try RoutingShape.checkWork("--tokens × --top-k:", shape.size.tokens, shape.size.topK, most: 1 << 22)
+        guard shape.sweep else { return }
+        try RoutingShape.checkSweep([
+            ("--tokens", shape.tokens != nil), ("--top-k", shape.topK != nil), ("--experts", shape.experts != nil),
+        ])
     }
 
     func run() throws {
@@ -48,15 +53,23 @@ struct BenchAlign: ParsableCommand {
             }
             progress.finish()
         } else {
+            let (tokens, topK, experts) = shape.size
+            let progress = StepProgress(steps: Self.rounds)
+            defer { progress.finish() }
             cases = [
                 try measure(
-                    tokens: shape.tokens, topK: shape.topK, experts: shape.experts, threads: shape.threads)
+                    tokens: tokens, topK: topK, experts: experts, threads: shape.threads, progress: progress.advance)
             ]
         }
         try RoutingReport(cases: cases).show(json: shape.json)
     }
 
-    private func measure(tokens: Int, topK: Int, experts: Int, threads: Int) throws -> RoutingReport.Case {
+    /// Turns that the two ways take in a case.
+    private static let rounds = 40
+
+    private func measure(
+        tokens: Int, topK: Int, experts: Int, threads: Int, progress: () -> Void = {}
+    ) throws -> RoutingReport.Case {
         let rule = try BlockRule(experts: experts, blockSize: blockSize)
         var random = BenchGenerator(state: shape.seed)
         let count = tokens * topK
@@ -92,7 +105,7 @@ struct BenchAlign: ParsableCommand {
         _ = flat.update(fromContentsOf: inputs.joined())
         var turn = 0
         let comparison = Comparison(
-            rounds: 40, samples: 50, repeats: max(1, 4096 / max(1, count)),
+            rounds: Self.rounds, samples: 50, repeats: max(1, 4096 / max(1, count)),
             baseline: {
                 turn = (turn + 1) % inputs.count
                 _ = NaiveRouting.align(inputs[turn], experts: experts, blockSize: blockSize)
@@ -100,7 +113,7 @@ struct BenchAlign: ParsableCommand {
             change: {
                 turn = (turn + 1) % inputs.count
                 try? align(UnsafeBufferPointer(rebasing: flat[turn * count..<(turn + 1) * count]))
-            })
+            }, progress: progress)
         let limits = Limits(threads: threads, footprint: bytes)
         return RoutingReport.Case(
             ids: count, topK: topK, experts: experts, blockSize: blockSize, threads: threads,

@@ -23,17 +23,17 @@ struct BenchPlan: ParsableCommand {
               switchyard bench plan --sweep --json
             """)
 
-    @Option(help: ArgumentHelp("Layers.", valueName: "count"))
-    var layers = 58
+    @Option(help: ArgumentHelp("Layers. (default: 58)", valueName: "count"))
+    var layers: Int?
 
-    @Option(help: ArgumentHelp("Logical experts of a layer.", valueName: "count"))
-    var experts = 256
+    @Option(help: ArgumentHelp("Logical experts of a layer. (default: 256)", valueName: "count"))
+    var experts: Int?
 
-    @Option(help: ArgumentHelp("Physical experts of a layer.", valueName: "count"))
-    var slots = 288
+    @Option(help: ArgumentHelp("Physical experts of a layer. (default: 288)", valueName: "count"))
+    var slots: Int?
 
-    @Option(help: ArgumentHelp("GPUs.", valueName: "count"))
-    var gpus = 32
+    @Option(help: ArgumentHelp("GPUs. (default: 32)", valueName: "count"))
+    var gpus: Int?
 
     @Option(
         help: ArgumentHelp(
@@ -53,9 +53,22 @@ struct BenchPlan: ParsableCommand {
     @Flag(help: "Measure the table of shapes in the README instead of one shape.")
     var sweep = false
 
+    /// The shape that the flags name.
+    private var shape: Shape {
+        Shape(layers: layers ?? 58, experts: experts ?? 256, slots: slots ?? 288, gpus: gpus ?? 32)
+    }
+
     func validate() throws {
+        if sweep {
+            try RoutingShape.checkSweep([
+                ("--layers", layers != nil), ("--experts", experts != nil), ("--slots", slots != nil),
+                ("--gpus", gpus != nil),
+            ])
+        }
+        let (layers, experts, slots, gpus) = (shape.layers, shape.experts, shape.slots, shape.gpus)
         for (flag, value, most) in [
-            ("--layers", layers, 1024), ("--experts", experts, 8192), ("--slots", slots, 16384), ("--gpus", gpus, 8192),
+            ("--layers", layers, 1024), ("--experts", experts, 8192), ("--slots", slots, MachineOptions.mostSlots),
+            ("--gpus", gpus, MachineOptions.mostGPUs),
             ("--rounds", rounds, 10_000),
         ] where !(1...most).contains(value) {
             throw ValidationError("\(flag) \(value): must be from 1 to \(most)")
@@ -65,7 +78,7 @@ struct BenchPlan: ParsableCommand {
             throw ValidationError("--family \(family): must be one of \(names)")
         }
         guard slots % gpus == 0, slots >= experts else {
-            let fewest = (experts + gpus - 1) / gpus * gpus
+            let fewest = PlanShape.fewestSlots(experts: experts, ranks: gpus)
             throw ValidationError(
                 "--slots \(slots): must be at least --experts \(experts) and divide among --gpus \(gpus); try \(fewest)"
             )
@@ -73,7 +86,7 @@ struct BenchPlan: ParsableCommand {
     }
 
     func run() throws {
-        let shapes = sweep ? Self.shapes : [Shape(layers: layers, experts: experts, slots: slots, gpus: gpus)]
+        let shapes = sweep ? Self.shapes : [shape]
         let families = family.flatMap(LoadFamily.init).map { [$0] } ?? LoadFamily.allCases
         let progress = StepProgress(steps: shapes.count * families.count)
         var cases: [PlanBenchReport.Case] = []

@@ -118,9 +118,7 @@ struct BenchRecorder: AsyncParsableCommand {
 
     private func show(_ report: Report) throws {
         if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.withoutEscapingSlashes, .prettyPrinted, .sortedKeys]
-            Terminal.print(String(decoding: try encoder.encode(report), as: UTF8.self))
+            Terminal.print(try jsonReport(report))
             return
         }
         func digits(_ value: Double) -> String { String(format: "%.4f", value) }

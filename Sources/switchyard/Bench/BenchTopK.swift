@@ -33,13 +33,20 @@ struct BenchTopK: ParsableCommand {
     @Option(
         help: """
             softmax (Qwen2-MoE), renormalized (Qwen3-MoE, Mixtral), grouped (DeepSeek-V2), biased-grouped (DeepSeek-V3); \
-            groups: 8, of which 4 are kept.
+            groups: 8, of which 4 are kept. (default: softmax)
             """)
-    var rule = Rule.softmax
+    var rule: Rule?
 
     func validate() throws {
-        guard rule == .grouped || rule == .biasedGrouped else { return }
-        guard shape.experts % 8 == 0, shape.topK <= shape.experts / 2 else {
+        let (tokens, topK, experts) = shape.size
+        try RoutingShape.checkWork("--tokens × --experts:", tokens, shape.sweep ? 256 : experts, most: 1 << 24)
+        if shape.sweep {
+            try RoutingShape.checkSweep([
+                ("--top-k", shape.topK != nil), ("--experts", shape.experts != nil), ("--rule", rule != nil),
+            ])
+        }
+        guard let rule, rule == .grouped || rule == .biasedGrouped else { return }
+        guard experts % 8 == 0, topK <= experts / 2 else {
             throw ValidationError(
                 "--rule \(rule.rawValue): needs --experts divisible by 8 and --top-k at most half of them")
         }
@@ -52,18 +59,29 @@ struct BenchTopK: ParsableCommand {
             let progress = StepProgress(steps: Rule.allCases.count * shapes.count)
             for rule in Rule.allCases {
                 for (experts, topK) in shapes {
-                    cases.append(try measure(rule, tokens: shape.tokens, topK: topK, experts: experts))
+                    cases.append(try measure(rule, tokens: shape.size.tokens, topK: topK, experts: experts))
                     progress.advance()
                 }
             }
             progress.finish()
         } else {
-            cases = [try measure(rule, tokens: shape.tokens, topK: shape.topK, experts: shape.experts)]
+            let (tokens, topK, experts) = shape.size
+            let progress = StepProgress(steps: Self.rounds)
+            defer { progress.finish() }
+            cases = [
+                try measure(
+                    rule ?? .softmax, tokens: tokens, topK: topK, experts: experts, progress: progress.advance)
+            ]
         }
         try RoutingReport(cases: cases).show(json: shape.json)
     }
 
-    private func measure(_ kind: Rule, tokens: Int, topK: Int, experts: Int) throws -> RoutingReport.Case {
+    /// Turns that the two ways take in a case.
+    private static let rounds = 10
+
+    private func measure(
+        _ kind: Rule, tokens: Int, topK: Int, experts: Int, progress: () -> Void = {}
+    ) throws -> RoutingReport.Case {
         let groups = GateRule.Groups(count: 8, kept: 4)
         let rule =
             switch kind {
@@ -101,7 +119,7 @@ struct BenchTopK: ParsableCommand {
         }
         var turn = 0
         let comparison = Comparison(
-            rounds: 10, samples: 20, repeats: max(1, 16384 / max(1, size)),
+            rounds: Self.rounds, samples: 20, repeats: max(1, 16384 / max(1, size)),
             baseline: {
                 turn = (turn + 1) % inputs.count
                 _ = NaiveRouting.topK(rule, topK: topK, logits: inputs[turn], experts: experts, bias: bias)
@@ -109,7 +127,7 @@ struct BenchTopK: ParsableCommand {
             change: {
                 turn = (turn + 1) % inputs.count
                 inputs[turn].withUnsafeBufferPointer(choose)
-            })
+            }, progress: progress)
         let bytes = 4 * size + 8 * tokens * topK
         let limits = Limits(threads: shape.threads, footprint: bytes)
         return RoutingReport.Case(

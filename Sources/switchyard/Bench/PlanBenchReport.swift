@@ -39,9 +39,7 @@ struct PlanBenchReport: Encodable {
     /// Prints the report.
     func show(json: Bool) throws {
         if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.withoutEscapingSlashes, .prettyPrinted, .sortedKeys]
-            return Terminal.print(String(decoding: try encoder.encode(self), as: UTF8.self))
+            return Terminal.print(try jsonReport(self))
         }
         Terminal.print("machine: \(machine); one core; times in ms")
         let header = [

@@ -39,9 +39,7 @@ struct RoutingReport: Encodable {
     /// Prints the report; fails if a case's answers differ.
     func show(json: Bool) throws {
         if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.withoutEscapingSlashes, .prettyPrinted, .sortedKeys]
-            Terminal.print(String(decoding: try encoder.encode(self), as: UTF8.self))
+            Terminal.print(try jsonReport(self))
         } else {
             Terminal.print("machine: \(machine); device: \(device); times in µs")
             Terminal.print(table([Self.header(blocks: cases.contains { $0.blockSize != nil })] + cases.map(\.row)))

@@ -6,14 +6,14 @@ import Experts
 
 /// The flags that the routing benchmarks share.
 struct RoutingShape: ParsableArguments {
-    @Option(help: ArgumentHelp("Tokens in a pass.", valueName: "count"))
-    var tokens = 4096
+    @Option(help: ArgumentHelp("Tokens in a pass. (default: 4096)", valueName: "count"))
+    var tokens: Int?
 
-    @Option(help: ArgumentHelp("Experts per token.", valueName: "count"))
-    var topK = 2
+    @Option(help: ArgumentHelp("Experts per token. (default: 2)", valueName: "count"))
+    var topK: Int?
 
-    @Option(help: ArgumentHelp("Experts.", valueName: "count"))
-    var experts = 64
+    @Option(help: ArgumentHelp("Experts. (default: 64)", valueName: "count"))
+    var experts: Int?
 
     @Option(help: ArgumentHelp("Threads; only inputs that gain by it use more than one.", valueName: "count"))
     var threads = 1
@@ -30,11 +30,30 @@ struct RoutingShape: ParsableArguments {
     @Flag(help: "Measure the table of shapes in the README instead of one shape.")
     var sweep = false
 
+    /// N, K and E, as given or by default.
+    var size: (tokens: Int, topK: Int, experts: Int) { (tokens ?? 4096, topK ?? 2, experts ?? 64) }
+
     func validate() throws {
-        try EngineOptions.check("--tokens", tokens, in: 0...1 << 22)
-        try EngineOptions.check("--experts", experts, in: 1...8192)
-        try EngineOptions.check("--top-k", topK, in: 1...min(experts, 1024))
+        try EngineOptions.check("--tokens", size.tokens, in: 0...1 << 22)
+        try EngineOptions.check("--experts", size.experts, in: 1...8192)
+        try EngineOptions.check("--top-k", size.topK, in: 1...min(size.experts, 1024))
         try EngineOptions.check("--threads", threads, in: 1...1024)
         try EngineOptions.checkDevice(device)
+    }
+
+    /// Refuses flags that a sweep has no use for.
+    ///
+    /// - Parameter flags: names, and whether each was given.
+    /// - Throws: `ValidationError` that names the first of them.
+    static func checkSweep(_ flags: [(name: String, isGiven: Bool)]) throws {
+        guard let flag = flags.first(where: \.isGiven)?.name else { return }
+        throw ValidationError("--sweep measures shapes of its own: leave \(flag) away, or --sweep")
+    }
+
+    /// Refuses inputs of more than `most` numbers, which would take minutes.
+    static func checkWork(_ flags: String, _ first: Int, _ second: Int, most: Int) throws {
+        guard first > most / second else { return }
+        throw ValidationError(
+            "\(flags) \(first) × \(second): at most \(most) in all; try \(most / second) × \(second)")
     }
 }

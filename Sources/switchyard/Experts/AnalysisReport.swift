@@ -79,7 +79,7 @@ struct AnalysisReport: Encodable {
             do {
                 plan = try PlacementPlan.balanced(load: load, shape: PlanShape(slots: shape.slots, ranks: shape.ranks))
             } catch {
-                throw ExpertsFailure("--gpus \(shape.ranks): \(error)")
+                throw ExpertsFailure("--gpus \(shape.ranks): \(error.message(ranks: "GPUs"))")
             }
             let cost = PlacementJudge(plan.placement).cost(series, rows: 0..<series.rows)
             machines.append(
@@ -96,7 +96,7 @@ struct AnalysisReport: Encodable {
     private static func lost(_ cost: PlacementCost) -> Double { cost.peak > 0 ? max(0, 1 - cost.mean / cost.peak) : 0 }
 
     private static func slots(_ redundant: [Int]?, ranks: Int, experts: Int) throws -> [Int] {
-        let fewest = (experts + ranks - 1) / ranks * ranks
+        let fewest = PlanShape.fewestSlots(experts: experts, ranks: ranks)
         guard let redundant else { return [0, 1, 2, 4].map { fewest + $0 * ranks } }
         // With several numbers of GPUs not every one fits each.
         let fitting = redundant.map { experts + $0 }.filter { $0 % ranks == 0 }

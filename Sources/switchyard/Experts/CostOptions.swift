@@ -48,12 +48,14 @@ struct CostOptions: ParsableArguments {
         guard (hidden == nil) == (intermediate == nil) else {
             throw ValidationError("--hidden and --intermediate belong together; give both")
         }
-        for (flag, value) in [
-            ("--bytes-per-expert", bytesPerExpert), ("--hidden", hidden.map(Double.init)),
-            ("--intermediate", intermediate.map(Double.init)), ("--bandwidth", bandwidth), ("--pass-time", passTime),
+        for (flag, value, range) in [
+            ("--bytes-per-expert", bytesPerExpert, 1...1e15), ("--hidden", hidden.map(Double.init), 1...1e7),
+            ("--intermediate", intermediate.map(Double.init), 1...1e7), ("--bandwidth", bandwidth, 1e-6...1e9),
+            ("--pass-time", passTime, 1e-3...1e9),
         ] {
-            guard let value, !(value > 0 && value.isFinite) else { continue }
-            throw ValidationError("\(flag) \(short(value)): must be above 0")
+            guard let value, !range.contains(value) else { continue }
+            throw ValidationError(
+                "\(flag) \(short(value)): must be from \(short(range.lowerBound)) to \(short(range.upperBound))")
         }
         guard expertShare > 0, expertShare <= 1 else {
             throw ValidationError("--expert-share \(expertShare): must be above 0 and at most 1")

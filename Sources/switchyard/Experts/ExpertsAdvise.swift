@@ -56,8 +56,8 @@ struct ExpertsAdvise: ParsableCommand {
 
     func validate() throws {
         guard !files.isEmpty else { throw ValidationError("a recording is needed; see Examples") }
-        try gpus?.check("--gpus", in: 1...1 << 16)
-        try redundant?.check("--redundant", in: 0...1 << 16)
+        try gpus?.check("--gpus", in: 1...MachineOptions.mostGPUs)
+        try redundant?.check("--redundant", in: 0...MachineOptions.mostSlots)
         try intervals.check("--intervals", in: 1...1 << 16)
         if let window, window < 1 { throw ValidationError("--window \(window): must be 1 or more") }
     }
@@ -83,7 +83,7 @@ struct ExpertsAdvise: ParsableCommand {
             let title = "Expert placement: " + files.map(ExpertsInput.name).joined(separator: ", ")
             try ExpertsOutput.write(AdvicePage(advices, title: title, facts: facts).html(), to: html, flag: "--html")
         }
-        if json { return Terminal.print(try ExpertsInput.json(AdviceReport(advices, facts: facts))) }
+        if json { return Terminal.print(try jsonReport(AdviceReport(advices, facts: facts))) }
         for fact in facts { Terminal.print(fact) }
         Terminal.print("")
         if !replay.judged.isEmpty {
@@ -114,21 +114,21 @@ struct ExpertsAdvise: ParsableCommand {
                 try PlacementReference($0, flag: "--from").placement(series, ranks: ranks, recorded: nil)
             }
             let known = present ?? series.placement.flatMap { $0.ranks == ranks ? $0 : nil }
-            let fewest = (series.experts + ranks - 1) / ranks * ranks
+            let fewest = PlanShape.fewestSlots(experts: series.experts, ranks: ranks)
             let kept = ReplayPolicy(.keep, ranks: ranks, slots: known?.physicalExperts ?? fewest)
             do {
                 return try Advice(
                     replay, policies: policies, kept: kept, present: known, costs: try costs.costs(),
                     progress: progress.advance)
             } catch let error as PlanError {
-                throw ExpertsFailure("--gpus \(ranks): \(error)")
+                throw ExpertsFailure("--gpus \(ranks): \(error.message(ranks: "GPUs"))")
             }
         }
     }
 
     /// Numbers of slots to try.
     private func slots(ranks: Int, experts: Int) throws -> [Int] {
-        let fewest = (experts + ranks - 1) / ranks * ranks
+        let fewest = PlanShape.fewestSlots(experts: experts, ranks: ranks)
         guard let redundant else { return (0...2).map { fewest + $0 * ranks } }
         return try redundant.values.map { count in
             guard (experts + count) % ranks == 0 else {

@@ -43,8 +43,8 @@ struct ExpertsAnalyze: ParsableCommand {
     var json = false
 
     func validate() throws {
-        try gpus?.check("--gpus", in: 1...1 << 16)
-        try redundant?.check("--redundant", in: 0...1 << 16)
+        try gpus?.check("--gpus", in: 1...MachineOptions.mostGPUs)
+        try redundant?.check("--redundant", in: 0...MachineOptions.mostSlots)
     }
 
     func run() throws {
@@ -59,14 +59,14 @@ struct ExpertsAnalyze: ParsableCommand {
             try PlacementReference($0, flag: "--from").placement(series, ranks: first, recorded: nil)
         }
         let recorded = series.placement.flatMap { $0.ranks == first ? $0 : nil }
-        let fewest = (series.experts + first - 1) / first * first
+        let fewest = PlanShape.fewestSlots(experts: series.experts, ranks: first)
         let trivial = try Placement.trivial(
             layers: series.layers, logicalExperts: series.experts, redundant: fewest - series.experts, ranks: first)
         let name = from ?? (recorded == nil ? "trivial placement" : "recorded placement")
         let report = try AnalysisReport(
             series, file: file, present: given ?? recorded ?? trivial, presentName: name, gpus: counts,
             redundant: redundant?.values)
-        if json { return Terminal.print(try ExpertsInput.json(report)) }
+        if json { return Terminal.print(try jsonReport(report)) }
         report.show()
     }
 }

@@ -23,13 +23,6 @@ enum ExpertsInput {
         return series
     }
 
-    /// A value as JSON text.
-    static func json(_ value: some Encodable) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.withoutEscapingSlashes, .prettyPrinted, .sortedKeys]
-        return String(decoding: try encoder.encode(value), as: UTF8.self)
-    }
-
     /// Such as `51.3 %`.
     static func percent(_ share: Double) -> String { String(format: "%.1f %%", share * 100) }
 

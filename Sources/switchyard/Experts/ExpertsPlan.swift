@@ -45,8 +45,10 @@ struct ExpertsPlan: ParsableCommand {
     var spill = false
 
     @Option(
-        help: ArgumentHelp("Most experts that incremental moves in a layer.", valueName: "count"))
-    var transfers = IncrementalGoal().transfers
+        help: ArgumentHelp(
+            "Most experts that incremental moves in a layer. (default: \(IncrementalGoal().transfers))",
+            valueName: "count"))
+    var transfers: Int?
 
     @Option(
         name: .shortAndLong,
@@ -60,7 +62,17 @@ struct ExpertsPlan: ParsableCommand {
         if spill, policy != .balanced {
             throw ValidationError("--spill is for --policy balanced; --policy \(policy.rawValue) keeps to the nodes")
         }
-        guard transfers >= 0 else { throw ValidationError("--transfers \(transfers): must be 0 or more") }
+        if spill, machine.nodes == 1 {
+            throw ValidationError(
+                "--spill: on one node replicas may lie anywhere already; give --nodes and --groups too")
+        }
+        if let transfers {
+            guard policy == .incremental else {
+                throw ValidationError(
+                    "--transfers \(transfers) is for --policy incremental; --policy \(policy.rawValue) plans anew")
+            }
+            guard transfers >= 0 else { throw ValidationError("--transfers \(transfers): must be 0 or more") }
+        }
         guard let output, output != "-" else {
             if output == "-", json { throw ValidationError("-o - and --json both want standard output; give a file") }
             return
@@ -71,6 +83,7 @@ struct ExpertsPlan: ParsableCommand {
     }
 
     func run() throws {
+        try output.map(checkAbout)
         let progress = StepProgress(steps: 3)
         let series: LoadSeries
         let report: PlanReport
@@ -90,9 +103,21 @@ struct ExpertsPlan: ParsableCommand {
                 if let beside = try report.placement.write(output, about: report.about) { places.append(beside) }
             }
         }
-        if json { return Terminal.print(try ExpertsInput.json(report)) }
+        if json { return Terminal.print(try jsonReport(report)) }
         let text = report.text + (places.isEmpty ? "" : "\nwritten       " + places.joined(separator: ", "))
         output == "-" ? Terminal.error(text) : Terminal.print(text)
+    }
+
+    /// Refuses to replace a file beside the output that no plan wrote.
+    private func checkAbout(_ output: String) throws {
+        guard let path = Placement.aboutPath(output), FileManager.default.fileExists(atPath: path) else { return }
+        struct About: Decodable { var format: String }
+        let data = FileManager.default.contents(atPath: path) ?? Data()
+        guard (try? JSONDecoder().decode(About.self, from: data))?.format == PlanReport.format else {
+            throw ExpertsFailure(
+                "-o \(output): \(path) would hold what is to be said about the plan, but is another file; move it away, "
+                    + "or give another name")
+        }
     }
 
     private func plan(_ series: LoadSeries, _ progress: StepProgress) throws -> PlanReport {
@@ -115,7 +140,7 @@ struct ExpertsPlan: ParsableCommand {
                     try IncrementalPlan(
                         from: before, windows: Self.windows(series),
                         nodes: shape.groups % shape.nodes == 0 ? shape.nodes : 1,
-                        goal: IncrementalGoal(transfers: transfers)
+                        goal: IncrementalGoal(transfers: transfers ?? IncrementalGoal().transfers)
                     ).placement
                 }
             var time = ContinuousClock.now - start
@@ -158,28 +183,5 @@ struct ExpertsPlan: ParsableCommand {
     private static func windows(_ series: LoadSeries) throws -> [LoadMatrix] {
         let count = min(5, series.rows)
         return try (0..<count).map { try series.sum($0 * series.rows / count..<($0 + 1) * series.rows / count) }
-    }
-}
-
-/// A placement that a flag names.
-struct PlacementReference {
-    private let source: PlacementSource
-    private let label: String
-
-    init(_ value: String, flag: String) throws {
-        label = flag
-        do { source = try PlacementSource.read(value) } catch { throw ExpertsFailure("\(flag) \(error)") }
-    }
-
-    /// The placement for the model that `series` counts.
-    func placement(_ series: LoadSeries, ranks: Int?, recorded: Placement?) throws -> Placement {
-        guard let ranks = ranks ?? recorded?.ranks else {
-            throw ExpertsFailure("\(label): a placement does not say on how many GPUs it lies; give --gpus COUNT")
-        }
-        do {
-            return try source.placement(layers: series.layers, logicalExperts: series.experts, ranks: ranks)
-        } catch {
-            throw ExpertsFailure("\(label) \(error)")
-        }
     }
 }

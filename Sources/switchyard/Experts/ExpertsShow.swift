@@ -69,7 +69,7 @@ struct ExpertsShow: ParsableCommand {
         let report = RecordingReport(
             recording, file: file, counts: try counts(recording), hotSet: try hotSet(recording), mode: mode,
             layer: layer, top: top)
-        json ? Terminal.print(try ExpertsInput.json(report)) : Terminal.write(report.text(width: width))
+        json ? Terminal.print(try jsonReport(report)) : Terminal.write(report.text(width: width))
     }
 
     /// Pairs per expert in the passes that are asked for; `[L, E]`.

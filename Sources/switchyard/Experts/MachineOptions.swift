@@ -5,6 +5,11 @@ import Experts
 
 /// The flags that say for which machine to plan.
 struct MachineOptions: ParsableArguments {
+    /// More GPUs would make a plan of one model take minutes, and no model is served by so many.
+    static let mostGPUs = 4096
+    /// Likewise for physical experts of a layer.
+    static let mostSlots = 16384
+
     @Option(
         help: ArgumentHelp("GPUs that share the experts. (default: as recorded, or as --from lies)", valueName: "count")
     )
@@ -29,12 +34,13 @@ struct MachineOptions: ParsableArguments {
         guard slots == nil || redundant == nil else {
             throw ValidationError("--slots and --redundant say the same thing; give one of them")
         }
-        for (flag, value) in [("--gpus", gpus), ("--nodes", nodes), ("--groups", groups), ("--slots", slots)] {
-            guard let value, !(1...1 << 20).contains(value) else { continue }
-            throw ValidationError("\(flag) \(value): must be from 1 to \(1 << 20)")
-        }
-        if let redundant, !(0...1 << 20).contains(redundant) {
-            throw ValidationError("--redundant \(redundant): must be from 0 to \(1 << 20)")
+        for (flag, value, range) in [
+            ("--gpus", gpus, 1...Self.mostGPUs), ("--nodes", nodes, 1...Self.mostGPUs),
+            ("--groups", groups, 1...Self.mostSlots), ("--slots", slots, 1...Self.mostSlots),
+            ("--redundant", redundant, 0...Self.mostSlots),
+        ] {
+            guard let value, !range.contains(value) else { continue }
+            throw ValidationError("\(flag) \(value): must be from \(range.lowerBound) to \(range.upperBound)")
         }
     }
 
@@ -65,24 +71,25 @@ struct MachineOptions: ParsableArguments {
     /// `error` with the flag that it is about, and what to give instead.
     func failure(_ error: PlanError, experts: Int, file: String) -> ExpertsFailure {
         let flag = slots.map { "--slots \($0)" } ?? redundant.map { "--redundant \($0)" } ?? gpus.map { "--gpus \($0)" }
+        let text = error.message(ranks: "GPUs")
         return switch error {
         case .slotsNotDivisible(let slots, let ranks, _):
             ExpertsFailure(
-                "\(flag ?? file): \(error)" + (self.slots == nil ? redundantHint(slots, ranks, experts) : ""))
+                "\(flag ?? file): \(text)" + (self.slots == nil ? redundantHint(slots, ranks, experts) : ""))
         case .tooFewSlots(_, _, let ranks):
             ExpertsFailure(
-                "\(flag ?? file): \(error)" + (self.slots == nil ? redundantHint(experts, ranks, experts) : ""))
-        case .tooManySlots: ExpertsFailure("\(flag ?? file): \(error)")
-        case .ranksNotDivisible: ExpertsFailure("--nodes \(nodes): \(error)")
-        case .expertsNotDivisible: ExpertsFailure("--groups \(groups): \(error)")
-        case .placementMismatch: ExpertsFailure("--from: \(error)")
-        default: ExpertsFailure("\(file): \(error)")
+                "\(flag ?? file): \(text)" + (self.slots == nil ? redundantHint(experts, ranks, experts) : ""))
+        case .tooManySlots: ExpertsFailure("\(flag ?? file): \(text)")
+        case .ranksNotDivisible: ExpertsFailure("--nodes \(nodes): \(text)")
+        case .expertsNotDivisible: ExpertsFailure("--groups \(groups): \(text)")
+        case .placementMismatch: ExpertsFailure("--from: \(text)")
+        default: ExpertsFailure("\(file): \(text)")
         }
     }
 
     /// The same advice in redundant experts: ` (--redundant 0 or 32)`.
     private func redundantHint(_ slots: Int, _ ranks: Int, _ experts: Int) -> String {
-        let above = (max(slots, experts) + ranks - 1) / ranks * ranks - experts
+        let above = PlanShape.fewestSlots(experts: max(slots, experts), ranks: ranks) - experts
         let below = slots / ranks * ranks - experts
         return below >= 0 && below != above ? " (--redundant \(below) or \(above))" : " (--redundant \(above))"
     }

@@ -76,10 +76,13 @@ struct PlanReport: Encodable {
             """
     }
 
+    /// What marks a file of such facts.
+    static let format = "switchyard-placement"
+
     /// Facts to keep beside the map.
     var about: ArchiveValue {
         .dictionary([
-            .init("format", .string("switchyard-placement")), .init("version", .int(1)),
+            .init("format", .string(Self.format)), .init("version", .int(1)),
             .init("load", .string(ExpertsInput.name(file))), .init("policy", .string(policy)),
             .init("layers", .int(layers)), .init("logical_experts", .int(experts)),
             .init("physical_experts", .int(slots)), .init("gpus", .int(gpus)), .init("nodes", .int(nodes)),
