@@ -24,6 +24,13 @@ public protocol Backend: AnyObject, Sendable {
     /// `out[r] = x[rows[r]] / rms(x[rows[r]]) * weight`; without `rows`, row r itself. `[count, width]`
     func norm(_ x: Buffer, rows: UnsafePointer<Int32>?, count: Int, weight: Buffer, epsilon: Float, out: Buffer)
 
+    /// Normalises segments of rows in place: `x[n, first + s * width ..< first + (s + 1) * width]` for `segments` s, each of
+    /// the weight's width, such as heads.
+    func normSegments(_ x: Buffer, count: Int, first: Int, segments: Int, weight: Buffer, epsilon: Float)
+
+    /// Holds the elements of the first `count` rows within `-limit ... limit`.
+    func clamp(_ x: Buffer, count: Int, limit: Float)
+
     /// `out = x · weightᵀ + bias`, added to what `out` holds if `accumulate`. `[count, outputs]`
     func linear(_ x: Buffer, count: Int, weight: Matrix, bias: Buffer?, out: Buffer, accumulate: Bool)
 
@@ -39,7 +46,8 @@ public protocol Backend: AnyObject, Sendable {
 
     /// Chooses experts for every token by its router logits `[N, E]`, and groups the (token, expert) pairs into blocks.
     /// Ids and counts are written to `row`, which is part of the call, so that no model can forget to record.
-    func route(_ logits: Buffer, count: Int, keeping row: RoutingRow, into: Routing)
+    /// `bias` (`[1, E]`) is added to the scores for choosing, but is no part of a weight; nil without.
+    func route(_ logits: Buffer, bias: Buffer?, count: Int, keeping row: RoutingRow, into: Routing)
 
     /// The routed experts: `out[pair] = routing weight * down(silu(gate(x)) ⊙ up(x))`, `[N * K, width]`; `activations`
     /// are scratch, `[N * K, inner width]`.

@@ -52,9 +52,12 @@ public final class Routing {
     var blockCount: Int { router.alignment.blockExperts.count }
 
     /// The CPU's routing: gate, then align; what the gate chooses and counts goes straight to where it is kept.
-    func route(_ logits: UnsafeBufferPointer<Float>, keeping row: RoutingRow, lanes: any Lanes) {
+    func route(
+        _ logits: UnsafeBufferPointer<Float>, bias: UnsafeBufferPointer<Float>?, keeping row: RoutingRow,
+        lanes: any Lanes
+    ) {
         do {
-            try router.route(logits, countsInto: row.counts, idsInto: row.ids, lanes: lanes)
+            try router.route(logits, bias: bias, countsInto: row.counts, idsInto: row.ids, lanes: lanes)
         } catch {
             preconditionFailure("a pass of \(logits.count / router.experts) tokens cannot be routed: \(error)")
         }

@@ -36,6 +36,20 @@ public struct Tensor: Sendable {
     }
 }
 
+/// How the scales of an 8-bit matrix lie: one for each block of `rows` rows and `columns` columns.
+public struct ScaleBlocks: Sendable, Equatable {
+    /// Rows that share a scale.
+    public var rows: Int
+    /// Columns that share a scale.
+    public var columns: Int
+
+    /// Blocks of `rows` by `columns`; those of DeepSeek-V3 unless said otherwise.
+    public init(rows: Int = 128, columns: Int = 128) {
+        self.rows = rows
+        self.columns = columns
+    }
+}
+
 /// A block of floats that a device computes with, `[rows, width]`.
 public struct Buffer: Sendable {
     /// Floats per row.

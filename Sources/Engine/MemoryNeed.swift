@@ -23,7 +23,7 @@ struct MemoryNeed {
         let sequences = Double(configuration.maxRunningRequests)
         let kv = Double(tokens) * Double(Self.bytesPerToken(model))
         let tables = sequences * Double(contextLength / KVCache.pageSize + 1) * float
-        let angles = Double(contextLength) * Double(model.headDimension) * float
+        let angles = Double(contextLength) * Double(model.rotaryDimension) * float
         let passTokens = Double(configuration.chunkedPrefillSize) + sequences
         let activations = passTokens * Double(Workspace.floatsPerToken(model)) * float
         let logits = Double(ModelRunner.logitRows + 3) * Double(model.vocabularySize) * float
@@ -50,6 +50,6 @@ struct MemoryNeed {
 
     /// Bytes of KV cache for one token.
     static func bytesPerToken(_ model: ModelConfiguration) -> Int {
-        KVCache.bytesPerToken(layers: model.layers, heads: model.kvHeads, headDimension: model.headDimension)
+        model.layers * model.cacheShape.bytesPerToken
     }
 }

@@ -47,10 +47,8 @@ final class ModelRunner {
         self.model = model
         self.backend = backend
         vocabularySize = configuration.vocabularySize
-        workspace = Workspace(configuration, tokens: tokens, logitRows: Self.logitRows, gate: model.gate)
-        cache = KVCache(
-            layers: configuration.layers, pages: pages, heads: configuration.kvHeads,
-            headDimension: configuration.headDimension)
+        workspace = Workspace(configuration, tokens: tokens, logitRows: Self.logitRows)
+        cache = KVCache(layers: configuration.layers, pages: pages, shape: configuration.cacheShape)
         tableStride = (contextLength + KVCache.pageSize - 1) / KVCache.pageSize
         ids = .allocate(capacity: tokens)
         positions = .allocate(capacity: tokens)

@@ -1,7 +1,7 @@
 // ForwardPass: everything that a layer needs beside its weights, as an explicit argument.
 
 public import Compute
-public import Experts
+internal import Experts
 
 /// Where the routing of a pass is kept, layer by layer. With strides of 0 nobody keeps it: every layer overwrites the last,
 /// so that recording costs the layers no branch and no copy.
@@ -115,7 +115,7 @@ public struct Workspace {
     }
 
     /// Room for passes of `tokens` tokens that want up to `logitRows` rows of logits at once.
-    public init(_ model: ModelConfiguration, tokens: Int, logitRows: Int, gate: GateRule) {
+    public init(_ model: ModelConfiguration, tokens: Int, logitRows: Int) {
         self.tokens = tokens
         self.logitRows = logitRows
         experts = model.experts
@@ -126,7 +126,7 @@ public struct Workspace {
         qkv = buffer((model.heads + 2 * model.kvHeads) * model.headDimension)
         attended = buffer(model.heads * model.headDimension)
         routerLogits = buffer(model.experts)
-        routing = Routing(tokens: tokens, topK: model.topK, experts: max(1, model.experts), gate: gate)
+        routing = Routing(tokens: tokens, topK: model.topK, experts: max(1, model.experts), gate: model.gate)
         activations = buffer(model.expertSize, rows: tokens * model.topK)
         routed = buffer(model.hiddenSize, rows: tokens * model.topK)
         denseActivations = buffer(model.intermediateSize)

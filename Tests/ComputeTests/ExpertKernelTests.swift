@@ -54,7 +54,8 @@ private struct TestExperts {
             ids.withUnsafeMutableBufferPointer { ids in
                 guard let counts = counts.baseAddress, let ids = ids.baseAddress else { return }
                 backend.route(
-                    logits, count: rows.count, keeping: RoutingRow(counts: counts + experts, ids: ids), into: routing)
+                    logits, bias: nil, count: rows.count, keeping: RoutingRow(counts: counts + experts, ids: ids),
+                    into: routing)
             }
         }
         let pairs = rows.count * topK

@@ -1,4 +1,5 @@
 import Compute
+import Experts
 import Foundation
 import Support
 import Testing
@@ -55,7 +56,7 @@ struct BadKey: CustomTestStringConvertible, Sendable {
         #expect(model.experts == 8 && model.topK == 4 && model.expertSize == 32)
         #expect(model.sharedExpertSize == 0 && model.intermediateSize == 0)
         #expect(model.sparseLayers == [0, 1, 2])
-        #expect(!model.normalizesTopK && !model.tiesEmbeddings && model.hasAttentionBias)
+        #expect(!model.gate.renormalize && !model.tiesEmbeddings && model.hasAttentionBias)
         #expect(model.normEpsilon == 1e-6 && model.ropeBase == 10000 && model.maxPositions == 256)
         #expect(model.endOfSequenceIDs == [])
     }
@@ -69,7 +70,7 @@ struct BadKey: CustomTestStringConvertible, Sendable {
         ])
         #expect(model.modelType == "qwen2_moe" && model.kvHeads == 2 && model.headDimension == 20)
         #expect(model.experts == 6 && model.intermediateSize == 96 && model.sharedExpertSize == 48)
-        #expect(model.normalizesTopK && model.tiesEmbeddings && !model.hasAttentionBias)
+        #expect(model.gate.renormalize && model.tiesEmbeddings && !model.hasAttentionBias)
         #expect(model.normEpsilon == 1e-5 && model.ropeBase == 1e6)
     }
 
@@ -117,7 +118,7 @@ struct BadKey: CustomTestStringConvertible, Sendable {
             return BadKey(key, value, found: found ?? (value.isEmpty ? "nothing" : value), expected: expected)
         }
         let most = 1 << 24
-        let scaling = "none: this architecture is supported without rope scaling only"
+        let scaling = "yarn or none: no other scaling is supported"
         return [
             BadKey("architectures", "", found: "nothing", expected: "a list with the architecture's name"),
             BadKey("architectures", "[]", found: "nothing", expected: "a list with the architecture's name"),
@@ -158,7 +159,6 @@ struct BadKey: CustomTestStringConvertible, Sendable {
             BadKey(
                 "use_sliding_window", "true", found: "true", expected: "false: sliding windows are not supported"),
             BadKey("use_sliding_window", "1", found: "a value of another type", expected: "true or false"),
-            BadKey("rope_scaling", #"{"type": "yarn", "factor": 4}"#, found: "yarn", expected: scaling),
             BadKey("rope_scaling", #"{"rope_type": "linear"}"#, found: "linear", expected: scaling),
             BadKey("rope_scaling", #"{"factor": 4}"#, found: "a factor", expected: scaling),
             BadKey("rope_scaling", "4", found: "a value of another type", expected: "an object"),

@@ -38,15 +38,22 @@ typedef struct {
     cpu_type type;  // of the table
 } cpu_embed_args;
 
-/// out = x / rms(x) * weight. Items: output rows.
+/// out = x / rms(x) * weight for each segment of a row, such as a head; `out` may be `x`.
+/// Items: output rows * segments, segments of one row side by side.
 typedef struct {
-    const float *x;       // [rows, width]
+    const float *x;       // [rows, x_stride]; segments lie side by side from the start of a row
     const int32_t *rows;  // input row of each output row; NULL for the identity
-    const float *weight;  // [width]
-    float *out;           // [rows, width]
-    ptrdiff_t width;
+    const float *weight;  // [width], the same for every segment
+    float *out;           // [rows, out_stride]
+    ptrdiff_t width, segments, x_stride, out_stride;
     float epsilon;
 } cpu_norm_args;
+
+/// x = min(max(x, -limit), limit) in place; NaN stays. Items: elements.
+typedef struct {
+    float *x;
+    float limit;
+} cpu_clamp_args;
 
 /// y = x · weightᵀ (+ bias) (+ y). Items: panels of outputs.
 typedef struct {
@@ -146,7 +153,7 @@ typedef struct {
 /// One instruction set's kernels.
 typedef struct {
     const char *name;
-    cpu_kernel pack, embed, norm, linear, gated, expert_gate_up, expert_down, combine, rope, attention, rows, exponentials,
+    cpu_kernel pack, embed, norm, clamp, linear, gated, expert_gate_up, expert_down, combine, rope, attention, rows, exponentials,
         probe_read, probe_multiply_add;
     ptrdiff_t probe_operations;  // floating-point operations in one item of probe_multiply_add
 } cpu_kernels;

@@ -25,6 +25,7 @@ const cpu_kernels KERNELS = {
     .pack = pack,
     .embed = embed,
     .norm = norm,
+    .clamp = clamp,
     .linear = linear,
     .gated = gated,
     .expert_gate_up = expert_gate_up,

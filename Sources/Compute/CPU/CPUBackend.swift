@@ -156,8 +156,27 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
         run(
             kernels.norm,
             cpu_norm_args(
-                x: x.floats, rows: rows, weight: weight.floats, out: out.floats, width: x.width, epsilon: epsilon),
+                x: x.floats, rows: rows, weight: weight.floats, out: out.floats, width: x.width, segments: 1,
+                x_stride: x.width, out_stride: out.width, epsilon: epsilon),
             items: count, work: 4 * x.width)
+    }
+
+    public func normSegments(
+        _ x: Buffer, count: Int, first: Int, segments: Int, weight: Buffer, epsilon: Float
+    ) {
+        precondition(
+            count <= x.rows && first >= 0 && first + segments * weight.width <= x.width, "shapes of normSegments")
+        run(
+            kernels.norm,
+            cpu_norm_args(
+                x: x.floats + first, rows: nil, weight: weight.floats, out: x.floats + first, width: weight.width,
+                segments: segments, x_stride: x.width, out_stride: x.width, epsilon: epsilon),
+            items: count * segments, work: 4 * weight.width)
+    }
+
+    public func clamp(_ x: Buffer, count: Int, limit: Float) {
+        precondition(count <= x.rows, "shapes of clamp")
+        run(kernels.clamp, cpu_clamp_args(x: x.floats, limit: limit), items: count * x.width, work: 1)
     }
 
     public func linear(_ x: Buffer, count: Int, weight: Matrix, bias: Buffer?, out: Buffer, accumulate: Bool) {
@@ -188,7 +207,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
     public func rotate(
         _ qkv: Buffer, tokens: TokenLayout, cache: KVCache, layer: Int, heads: Int, angles: RotaryTable
     ) {
-        precondition(qkv.width == (heads + 2 * cache.heads) * cache.headDimension, "shapes of rotate")
+        precondition(qkv.width == (heads + 2 * cache.shape.heads) * cache.shape.headDimension, "shapes of rotate")
         run(
             kernels.rope,
             cpu_rope_args(
@@ -201,8 +220,9 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
         _ qkv: Buffer, tokens: TokenLayout, cache: KVCache, layer: Int, heads: Int, scale: Float, out: Buffer
     ) {
         precondition(
-            qkv.width == (heads + 2 * cache.heads) * cache.headDimension && out.width == heads * cache.headDimension
-                && heads % cache.heads == 0, "shapes of attend")
+            qkv.width == (heads + 2 * cache.shape.heads) * cache.shape.headDimension
+                && out.width == heads * cache.shape.headDimension
+                && heads % cache.shape.heads == 0, "shapes of attend")
         guard tokens.count > 0 else { return }
         let context = Int(tokens.positions[tokens.count - 1]) + 1
         run(
@@ -210,12 +230,14 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
             cpu_attention_args(
                 cache: cache.kernelCache(tokens, layer: layer), qkv: qkv.floats, out: out.floats, heads: heads,
                 scale: scale),
-            items: tokens.count * heads, work: 2 * context * cache.headDimension)
+            items: tokens.count * heads, work: 2 * context * cache.shape.headDimension)
     }
 
-    public func route(_ logits: Buffer, count: Int, keeping row: RoutingRow, into routing: Routing) {
+    public func route(_ logits: Buffer, bias: Buffer?, count: Int, keeping row: RoutingRow, into routing: Routing) {
+        precondition(count <= logits.rows && bias?.width ?? logits.width == logits.width, "shapes of route")
         routing.route(
-            UnsafeBufferPointer(start: logits.floats, count: count * logits.width), keeping: row, lanes: pool)
+            UnsafeBufferPointer(start: logits.floats, count: count * logits.width),
+            bias: bias.map { UnsafeBufferPointer($0[row: 0]) }, keeping: row, lanes: pool)
     }
 
     public func experts(
@@ -289,8 +311,8 @@ extension Matrix {
 extension KVCache {
     fileprivate func kernelCache(_ tokens: TokenLayout, layer: Int) -> cpu_cache {
         cpu_cache(
-            keys: keys[layer].floats, values: values[layer].floats, tables: tokens.pageTables,
+            keys: keys[layer].floats, values: shape.hasValues ? values[layer].floats : nil, tables: tokens.pageTables,
             sequences: tokens.sequences, positions: tokens.positions, table_stride: tokens.tableStride,
-            kv_heads: heads, head_dim: headDimension)
+            kv_heads: shape.heads, head_dim: shape.headDimension)
     }
 }

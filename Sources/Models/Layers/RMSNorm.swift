@@ -19,4 +19,9 @@ struct RMSNorm: Sendable {
     ) {
         backend.norm(x, rows: rows, count: count, weight: weight, epsilon: epsilon, out: out)
     }
+
+    /// Normalises `segments` segments of each of the first `count` rows in place, from column `first` on.
+    func callAsFunction(segments: Int, from first: Int, of x: Buffer, count: Int, on backend: any Backend) {
+        backend.normSegments(x, count: count, first: first, segments: segments, weight: weight, epsilon: epsilon)
+    }
 }
