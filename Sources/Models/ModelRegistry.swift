@@ -5,6 +5,8 @@ public import Compute
 /// The architectures that can be served.
 public enum ModelRegistry {
     private static let models: [String: any LanguageModel.Type] = [
+        "DeepseekV2ForCausalLM": DeepSeekV2.self,
+        "DeepseekV3ForCausalLM": DeepSeekV3.self,
         "MixtralForCausalLM": Mixtral.self,
         "OlmoeForCausalLM": OLMoE.self,
         "Qwen2MoeForCausalLM": Qwen2MoE.self,
@@ -32,6 +34,8 @@ public enum ModelRegistry {
     public static func load(
         _ configuration: ModelConfiguration, weights: WeightLoader, positions: Int, file: String
     ) throws(ModelFileError) -> any LanguageModel {
-        try model(configuration.architecture, file: file).init(configuration, weights: weights, positions: positions)
+        weights.scaleBlocks = configuration.scaleBlocks
+        return try model(configuration.architecture, file: file).init(
+            configuration, weights: weights, positions: positions)
     }
 }

@@ -8,7 +8,8 @@ import Testing
 
 /// The tiny models with recorded outputs, and by what their routing weights are scaled.
 private let models = [
-    "mixtral-tiny", "olmoe-tiny", "qwen2-moe-tiny", "qwen2-moe-tiny-sparse", "qwen3-moe-tiny",
+    "deepseek-v2-tiny", "deepseek-v2-grouped-tiny", "deepseek-v3-tiny", "mixtral-tiny", "olmoe-tiny", "qwen2-moe-tiny",
+    "qwen2-moe-tiny-sparse", "qwen3-moe-tiny",
 ]
 
 @Suite struct GoldenModelTests {

@@ -9,8 +9,8 @@ struct DenseMLP: Block {
 
     /// Loads `name.gate_proj`, `name.up_proj` and `name.down_proj`.
     init(_ name: String, hidden: Int, inner: Int, from weights: WeightLoader) throws(ModelFileError) {
-        gateUp = try weights.gatedExperts(
-            [("\(name).gate_proj.weight", "\(name).up_proj.weight")], outputs: inner, inputs: hidden)
+        gateUp = try weights.gatedMatrix(
+            gate: "\(name).gate_proj.weight", up: "\(name).up_proj.weight", outputs: inner, inputs: hidden)
         down = try Linear([("\(name).down_proj", hidden)], inputs: inner, from: weights)
     }
 

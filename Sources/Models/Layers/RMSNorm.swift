@@ -9,7 +9,7 @@ struct RMSNorm: Sendable {
 
     /// Loads `name.weight`.
     init(_ name: String, width: Int, epsilon: Float, from weights: WeightLoader) throws(ModelFileError) {
-        weight = try weights.vector([("\(name).weight", width)])
+        weight = try weights.vector([NamedRows(name: "\(name).weight", total: width)])
         self.epsilon = epsilon
     }
 

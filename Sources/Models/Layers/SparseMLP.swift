@@ -32,7 +32,7 @@ struct SparseMLP: Block {
         router = try Linear([("\(name).gate", model.experts)], inputs: hidden, from: weights)
         correction =
             model.hasCorrectionBias
-            ? try weights.vector([("\(name).gate.e_score_correction_bias", model.experts)]) : nil
+            ? try weights.vector([NamedRows(name: "\(name).gate.e_score_correction_bias", total: model.experts)]) : nil
         gateUp = try weights.gatedExperts(
             experts.map { ("\($0).\(projections.gate).weight", "\($0).\(projections.up).weight") }, outputs: inner,
             inputs: hidden)
