@@ -30,7 +30,8 @@ extension Engine {
     ///   - threads: CPU threads to compute with; nil takes all cores.
     ///   - progress: called now and then, on the engine's thread.
     /// - Returns: an engine at rest.
-    /// - Throws: `ModelFileError` that names file, tensor, found and expected, or `EngineError.notEnoughMemory`.
+    /// - Throws: `ModelFileError` that names file, tensor, found and expected, or `EngineError.notEnoughMemory`, or
+    ///   `ExpertFileError` for a placement that does not fit the model.
     public static func load(
         _ files: ModelFiles, configuration: EngineConfiguration = EngineConfiguration(), threads: Int? = nil,
         progress: @escaping @Sendable (LoadProgress) -> Void = { _ in }
@@ -92,15 +93,28 @@ extension Engine {
             description.device = backend.device.name
             description.instructionSet = backend.device.instructionSet
             description.threads = backend.device.threads
-            let placement =
-                numbers.experts > 0
-                ? try Placement.trivial(layers: numbers.layers, logicalExperts: numbers.experts) : nil
+            let placement = try numbers.experts > 0 ? placement(numbers, configuration) : nil
             return EngineParts(
                 model: model, backend: backend, description: description, pages: pages, placement: placement)
         } catch {
             backend.stop()
             throw error
         }
+    }
+
+    /// Where the experts are at first.
+    private static func placement(
+        _ numbers: ModelConfiguration, _ configuration: EngineConfiguration
+    ) throws -> Placement {
+        let placement = try configuration.placement.placement(
+            layers: numbers.layers, logicalExperts: numbers.experts,
+            slots: configuration.redundantExperts.map { numbers.experts + $0 })
+        guard placement.physicalExperts <= Recorder.mostSlots else {
+            throw ExpertFileError.malformed(
+                source: "the placement", found: "\(placement.physicalExperts) slots per layer",
+                expected: "at most \(Recorder.mostSlots)")
+        }
+        return placement
     }
 
     private static var physicalMemory: Int {

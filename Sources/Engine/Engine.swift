@@ -41,7 +41,7 @@ public actor Engine {
         self.thread = thread
         self.configuration = configuration
         runner = ModelRunner(
-            model: parts.model, backend: parts.backend,
+            model: parts.model, backend: parts.backend, placement: parts.placement,
             tokens: configuration.chunkedPrefillSize + configuration.maxRunningRequests,
             sequences: configuration.maxRunningRequests, contextLength: model.contextLength, pages: parts.pages)
         sampler = Sampler(vocabularySize: model.vocabularySize, backend: parts.backend)

@@ -14,6 +14,10 @@ public struct EngineConfiguration: Sendable {
     public var contextLength: Int?
     /// Seeds the sampler of requests without a seed (`--random-seed`).
     public var randomSeed: UInt64 = 42
+    /// Where the experts are at first (`--init-expert-location`).
+    public var placement = PlacementSource.trivial
+    /// Slots beyond one for each expert (`--ep-num-redundant-experts`); nil takes as many as the placement has.
+    public var redundantExperts: Int?
     /// How the expert distribution is recorded (`--expert-distribution-recorder-*`); nil is off.
     public var recorder: RecorderSettings? = RecorderSettings()
     /// Folder that dumps are written to (`SGLANG_EXPERT_DISTRIBUTION_RECORDER_DIR`).

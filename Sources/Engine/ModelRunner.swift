@@ -15,6 +15,8 @@ final class ModelRunner {
     private let model: any LanguageModel
     private let cache: KVCache
     private let workspace: Workspace
+    /// Nil when every expert is its own slot.
+    private let dispatch: Dispatch?
     private let ids: UnsafeMutablePointer<Int32>
     private let positions: UnsafeMutablePointer<Int32>
     private let slots: UnsafeMutablePointer<Int32>
@@ -39,15 +41,19 @@ final class ModelRunner {
         var logSumExp: Float
     }
 
-    /// Room for passes of `tokens` tokens, `sequences` sequences of `contextLength` positions, and `pages` pages.
+    /// Room for passes of `tokens` tokens, `sequences` sequences of `contextLength` positions, and `pages` pages; the
+    /// experts lie where `placement` says.
     init(
-        model: any LanguageModel, backend: any Backend, tokens: Int, sequences: Int, contextLength: Int, pages: Int
+        model: any LanguageModel, backend: any Backend, placement: Placement?, tokens: Int, sequences: Int,
+        contextLength: Int, pages: Int
     ) {
         let configuration = model.configuration
         self.model = model
         self.backend = backend
         vocabularySize = configuration.vocabularySize
-        workspace = Workspace(configuration, tokens: tokens, logitRows: Self.logitRows)
+        dispatch = placement.flatMap { $0.isIdentity ? nil : Dispatch(dynamic: $0) }
+        workspace = Workspace(
+            configuration, tokens: tokens, logitRows: Self.logitRows, slots: placement?.physicalExperts)
         cache = KVCache(layers: configuration.layers, pages: pages, shape: configuration.cacheShape)
         tableStride = (contextLength + KVCache.pageSize - 1) / KVCache.pageSize
         ids = .allocate(capacity: tokens)
@@ -97,7 +103,7 @@ final class ModelRunner {
             tokens: TokenLayout(
                 count: token, ids: ids, positions: positions, sequences: slots, pageTables: tables,
                 tableStride: tableStride),
-            cache: cache, workspace: workspace, counts: counts, ids: kept)
+            cache: cache, workspace: workspace, counts: counts, ids: kept, dispatch: dispatch)
         model.forward(pass)
 
         // Rows are gathered in order and computed whenever the buffer is full.

@@ -9,7 +9,7 @@ public struct Workspace {
     /// Rows of logits that fit.
     public let logitRows: Int
     /// P: physical experts of a layer.
-    let experts: Int
+    let slots: Int
     /// Counts and ids that nobody keeps, `[P]` and `[N, K]`.
     private let unkept: Unkept
     var unkeptCounts: UnsafeMutablePointer<Int32> { unkept.counts }
@@ -60,12 +60,13 @@ public struct Workspace {
         model.heads * (model.latent?.value ?? model.headDimension)
     }
 
-    /// Room for passes of `tokens` tokens that want up to `logitRows` rows of logits at once.
-    public init(_ model: ModelConfiguration, tokens: Int, logitRows: Int) {
+    /// Room for passes of `tokens` tokens that want up to `logitRows` rows of logits at once; the experts lie in `slots`
+    /// slots, one each if that is nil.
+    public init(_ model: ModelConfiguration, tokens: Int, logitRows: Int, slots: Int? = nil) {
         self.tokens = tokens
         self.logitRows = logitRows
-        experts = model.experts
-        unkept = Unkept(experts: model.experts, pairs: tokens * model.topK)
+        self.slots = slots ?? model.experts
+        unkept = Unkept(slots: self.slots, pairs: tokens * model.topK)
         func buffer(_ width: Int, rows: Int = tokens) -> Buffer { Buffer(rows: rows, width: width) }
         hidden = buffer(model.hiddenSize)
         normed = buffer(model.hiddenSize)
@@ -73,7 +74,9 @@ public struct Workspace {
         latent = LatentBuffers(model, tokens: tokens)
         attended = buffer(Self.attendedWidth(model))
         routerLogits = buffer(model.experts)
-        routing = Routing(tokens: tokens, topK: model.topK, experts: max(1, model.experts), gate: model.gate)
+        routing = Routing(
+            tokens: tokens, topK: model.topK, experts: max(1, model.experts), slots: max(1, self.slots),
+            gate: model.gate)
         activations = buffer(model.expertSize, rows: tokens * model.topK)
         routed = buffer(model.hiddenSize, rows: tokens * model.topK)
         denseActivations = buffer(model.intermediateSize)
@@ -129,8 +132,8 @@ private final class Unkept: @unchecked Sendable {  // written by one pass at a t
     let counts: UnsafeMutablePointer<Int32>
     let ids: UnsafeMutablePointer<Int32>
 
-    init(experts: Int, pairs: Int) {
-        counts = .allocate(capacity: max(1, experts))
+    init(slots: Int, pairs: Int) {
+        counts = .allocate(capacity: max(1, slots))
         ids = .allocate(capacity: max(1, pairs))
     }
 

@@ -83,6 +83,17 @@ struct EngineOptions: ParsableArguments {
             valueName: "bytes"))
     var expertDistributionRecorderMaxBytes = RecorderSettings().byteBudget
 
+    @Option(
+        help: ArgumentHelp(
+            "Where the experts are: trivial, a placement or recording (.json, .pt, .safetensors), or JSON itself.",
+            valueName: "placement"))
+    var initExpertLocation = "trivial"
+
+    @Option(
+        help: ArgumentHelp(
+            "Slots beyond one for each expert. (default: as many as --init-expert-location has)", valueName: "count"))
+    var epNumRedundantExperts: Int?
+
     func validate() throws {
         try Self.checkDevice(device)
         try Self.check("--threads", threads, in: 1...1024)
@@ -93,6 +104,7 @@ struct EngineOptions: ParsableArguments {
         try Self.check("--chunked-prefill-size", chunkedPrefillSize, in: 1...1 << 16)
         try Self.check(
             "--expert-distribution-recorder-max-bytes", expertDistributionRecorderMaxBytes, in: 1 << 20...1 << 44)
+        try Self.check("--ep-num-redundant-experts", epNumRedundantExperts, in: 0...1 << 14)
         let size = expertDistributionRecorderBufferSize
         guard size == -1 || (1...1 << 24).contains(size) else {
             throw ValidationError(
@@ -123,9 +135,11 @@ struct EngineOptions: ParsableArguments {
         throw ValidationError("\(name) \(value): must be from \(range.lowerBound) to \(range.upperBound)")
     }
 
-    /// The engine's limits and switches.
-    var configuration: EngineConfiguration {
+    /// The engine's limits and switches; reads the placement's file.
+    func configuration() throws(ExpertFileError) -> EngineConfiguration {
         var result = EngineConfiguration()
+        result.placement = try PlacementSource.read(initExpertLocation)
+        result.redundantExperts = epNumRedundantExperts
         result.maxRunningRequests = maxRunningRequests
         result.maxQueuedRequests = maxQueuedRequests
         result.chunkedPrefillSize = chunkedPrefillSize

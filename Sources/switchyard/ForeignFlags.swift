@@ -46,6 +46,7 @@ enum ForeignFlags {
         "--enable-torch-compile": .flag,
         "--expert-balancedness-report-mode": .value,
         "--ep": .only("1"),
+        "--ep-dispatch-algorithm": .only("dynamic"),
         "--ep-size": .only("1"),
         "--expert-parallel-size": .only("1"),
         "--kv-cache-dtype": .only("auto"),

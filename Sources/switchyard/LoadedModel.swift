@@ -1,7 +1,9 @@
 // LoadedModel: an engine with its text side, from a folder or from the demo model inside the binary.
 
+import ArgumentParser
 import DemoModel
 import Engine
+import Experts
 import Models
 import Server
 
@@ -26,8 +28,11 @@ struct LoadedModel {
         let bar = ProgressBar()
         do {
             engine = try await Engine.load(
-                files, configuration: options.configuration, threads: options.threads,
+                files, configuration: try options.configuration(), threads: options.threads,
                 progress: { bar.update($0) })
+        } catch let error as ExpertFileError {
+            bar.abandon()
+            throw ValidationError("--init-expert-location: \(error)")
         } catch {
             bar.abandon()
             throw error

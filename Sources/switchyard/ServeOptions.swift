@@ -87,7 +87,8 @@ extension ServerSettings {
             "tp_size": .int(1),
             "dp_size": .int(1),
             "ep_size": .int(1),
-            "ep_num_redundant_experts": .int(0),
+            "ep_num_redundant_experts": .int(engine.epNumRedundantExperts ?? 0),
+            "init_expert_location": .string(engine.initExpertLocation),
             "enable_eplb": .bool(false),
             "expert_distribution_recorder_mode":
                 engine.expertDistributionRecorderMode == .off

@@ -27,7 +27,7 @@ import Testing
         #expect(command.options.port == 30000)
         #expect(command.options.shutdownTimeout == 30)
         #expect(command.engineOptions.modelPath == nil)
-        let configuration = command.engineOptions.configuration
+        let configuration = try command.engineOptions.configuration()
         #expect(configuration.maxRunningRequests == EngineConfiguration().maxRunningRequests)
         #expect(configuration.recorder == RecorderSettings())
         #expect(configuration.maxTotalTokens == nil)
@@ -46,7 +46,7 @@ import Testing
         #expect(command.options.apiKey == "k")
         #expect(command.options.logLevel == .debug)
         #expect(command.engineOptions.threads == 8)
-        let configuration = command.engineOptions.configuration
+        let configuration = try command.engineOptions.configuration()
         #expect(configuration.contextLength == 2)
         #expect(configuration.maxRunningRequests == 3)
         #expect(configuration.maxQueuedRequests == 4)
@@ -58,7 +58,7 @@ import Testing
             "--expert-distribution-recorder-mode", "per_token", "--expert-distribution-recorder-buffer-size", "-1",
             "--expert-distribution-recorder-max-bytes", "1048576")
         #expect(
-            recorder.engineOptions.configuration.recorder
+            try recorder.engineOptions.configuration().recorder
                 == RecorderSettings(mode: .perToken, capacity: .unbounded, byteBudget: 1 << 20))
         #expect(try serve("--model-path", "a").engineOptions.modelPath == "a")
     }

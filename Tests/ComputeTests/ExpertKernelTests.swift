@@ -42,20 +42,21 @@ private struct TestExperts {
         var pairs: [Float]
     }
 
-    func run(on backend: CPUBackend, rows: Range<Int>? = nil) -> Result {
+    func run(on backend: CPUBackend, rows: Range<Int>? = nil, dispatch: Dispatch? = nil) -> Result {
         let rows = rows ?? 0..<tokens
         let rule = GateRule.softmax(renormalize: true)
-        let routing = Routing(tokens: rows.count, topK: topK, experts: experts, gate: rule)
+        let slots = dispatch?.placement.physicalExperts ?? experts
+        let routing = Routing(tokens: rows.count, topK: topK, experts: experts, slots: slots, gate: rule)
         let logits = Buffer(Array(logits[rows.lowerBound * experts..<rows.upperBound * experts]), width: experts)
         // Counts are written in row 1 of three.
-        var counts = [Int32](repeating: -5, count: 3 * experts)
+        var counts = [Int32](repeating: -5, count: 3 * slots)
         var ids = [Int32](repeating: -5, count: rows.count * topK)
         counts.withUnsafeMutableBufferPointer { counts in
             ids.withUnsafeMutableBufferPointer { ids in
                 guard let counts = counts.baseAddress, let ids = ids.baseAddress else { return }
                 backend.route(
-                    logits, bias: nil, count: rows.count, keeping: RoutingRow(counts: counts + experts, ids: ids),
-                    into: routing)
+                    logits, bias: nil, count: rows.count,
+                    keeping: RoutingRow(counts: counts + slots, ids: ids, dispatch: dispatch, layer: 1), into: routing)
             }
         }
         let pairs = rows.count * topK
@@ -142,6 +143,28 @@ private struct TestExperts {
         }
         #expect(haveSameBits(results[0], results[1]))
         #expect(haveSameBits(results[0], results[2]))
+    }
+
+    @Test("wherever the experts lie, and however often, the bits are the same and each slot is counted")
+    func dispatched() throws {
+        let backend = try makeBackend("avx2", threads: 2)
+        defer { backend.stop() }
+        var generator = SeededGenerator(seed: 44)
+        let layer = try TestExperts([.bfloat16], tokens: 130, using: &generator)
+        let plain = layer.run(on: backend)
+        // Shuffled, with replicas of experts 0 and 2; layer 0 is another one.
+        var row = Array(0..<layer.experts) + [0, 0, 2]
+        row.shuffle(using: &generator)
+        let placement = try Placement(
+            rows: [Array(row.reversed()), row], logicalExperts: layer.experts)
+        let moved = layer.run(on: backend, dispatch: Dispatch(dynamic: placement))
+        #expect(haveSameBits(moved.pairs, plain.pairs) && moved.weights == plain.weights)
+        #expect(moved.ids.map { Int32(placement.logical(layer: 1, slot: Int($0))) } == plain.ids)
+        var counts = [Int32](repeating: 0, count: row.count)
+        for slot in moved.ids { counts[Int(slot)] += 1 }
+        let untouched = [Int32](repeating: -5, count: row.count)
+        #expect(moved.counts == untouched + counts + untouched)
+        #expect(placement.replicas(layer: 1, expert: 0).allSatisfy { counts[Int($0)] > 40 })
     }
 
     @Test(

@@ -102,6 +102,43 @@ import Testing
         await broken.shutdown(deadline: .zero)
     }
 
+    @Test("where the experts are changes neither tokens nor logical counts, only which slots are busy")
+    func placements() async throws {
+        // Two slots more than experts; the last layer's experts are in reverse order.
+        var rows = [[Int]](repeating: Array(0..<16) + [3, 3], count: 7)
+        rows.append(Array((0..<16).reversed()) + [0, 1])
+        let map = "{\"physical_to_logical_map\": \(rows)}"
+        let prompt = [Int32](40..<75)
+        var outputs: [Output] = []
+        var totals: [[Int64]] = []
+        for value in ["trivial", map] {
+            var configuration = EngineConfiguration()
+            configuration.placement = try PlacementSource.read(value)
+            let engine = try await Engine.load(.demo, configuration: configuration, threads: 2)
+            outputs.append(await collect(try await engine.submit(request("a", prompt, count: 9, expertsFrom: 0))))
+            let snapshot = try #require(await engine.recorded())
+            totals.append(snapshot.totals)
+            #expect(snapshot.physicalExperts == (value == "trivial" ? 16 : 18))
+            await engine.shutdown(deadline: .seconds(5))
+        }
+        #expect(outputs[0].ids == outputs[1].ids && outputs[0].routedExperts == outputs[1].routedExperts)
+        #expect(totals[0] == totals[1])
+    }
+
+    @Test("a placement of another model, or of too few slots, is refused")
+    func misplaced() async throws {
+        for (value, redundant) in [("{\"physical_to_logical_map\": [[0, 1]]}", nil), ("trivial", -1)]
+            as [(String, Int?)]
+        {
+            var configuration = EngineConfiguration()
+            configuration.placement = try PlacementSource.read(value)
+            configuration.redundantExperts = redundant
+            await #expect(throws: ExpertFileError.self) {
+                _ = try await Engine.load(.demo, configuration: configuration, threads: 1)
+            }
+        }
+    }
+
     @Test("a request's experts add up to the recorded counts, with the recorder on or off")
     func routedExperts() async throws {
         let prompt: [Int32] = [11, 12, 13, 14, 15, 16, 17]

@@ -72,6 +72,7 @@ struct RoutingBenchmarks {
                 recorder.start()
                 for _ in 0..<400 { recorder.append(pass, detail: detail) }  // the window is full
                 var times: [Double] = []
+                times.reserveCapacity(400)
                 let before = probe_allocations()
                 for _ in 0..<400 {
                     let start = ContinuousClock.now

@@ -47,7 +47,12 @@ public enum PlacementSource: Sendable, Equatable {
             self = .map(numbers, layers: shape[0], source: source)
             return
         }
-        let series = try LoadSeries(bytes: bytes, source: source)
+        let series: LoadSeries
+        do throws(ExpertFileError) { series = try LoadSeries(bytes: bytes, source: source) } catch {
+            // Of a file that is nothing at all, say that it might have been a map.
+            guard case .malformed(let source, let found, let expected) = error else { throw error }
+            throw .malformed(source: source, found: found, expected: "the key \(Self.mapKey), or \(expected)")
+        }
         do throws(PlanError) {
             self = .load(try series.total(), source: source)
         } catch {

@@ -162,6 +162,12 @@ public struct Placement: Sendable, Equatable {
     /// p: slots per rank.
     public var slotsPerRank: Int { physicalExperts / ranks }
 
+    /// Whether every expert is its own slot, so that logical and physical ids are the same.
+    public var isIdentity: Bool {
+        physicalExperts == logicalExperts
+            && physicalToLogical.enumerated().allSatisfy { Int($1) == $0 % physicalExperts }
+    }
+
     /// The logical expert in a physical slot.
     public func logical(layer: Int, slot: Int) -> Int {
         precondition((0..<physicalExperts).contains(slot), "slot \(slot) of \(physicalExperts)")

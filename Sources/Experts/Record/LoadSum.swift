@@ -15,16 +15,18 @@ struct LoadSum: Sendable {
     }
 
     /// Adds the counts of one pass.
-    mutating func add(_ pass: PassCounts) {
-        if placement != pass.placement {
+    ///
+    /// - Parameters:
+    ///   - counts: pairs per physical expert, `[L, P]`.
+    ///   - placement: under which they were made.
+    mutating func add(_ counts: UnsafeBufferPointer<Int32>, _ placement: Placement) {
+        if self.placement != placement {
             logical = folded
-            physical = [Int64](repeating: 0, count: pass.counts.count)
-            placement = pass.placement
+            physical = [Int64](repeating: 0, count: counts.count)
+            self.placement = placement
         }
         physical.withUnsafeMutableBufferPointer { sums in
-            pass.counts.withUnsafeBufferPointer { counts in
-                for index in 0..<sums.count { sums[index] &+= Int64(counts[index]) }
-            }
+            for index in 0..<sums.count { sums[index] &+= Int64(counts[index]) }
         }
     }
 

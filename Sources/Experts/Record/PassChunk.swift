@@ -29,7 +29,7 @@ struct PassRecord: Sendable {
     var tokens: Int
     /// Index into the chunk's placements.
     var placement: Int
-    var balancedness: Float
+    var balancedness = Float.nan
     /// Where its bytes begin in the chunk.
     var offset: Int
     /// N with padding and R; zero when tokens are not kept.
@@ -74,12 +74,14 @@ struct PassChunk: Sendable {
         requestBytes = 0
     }
 
-    /// Appends a pass, which fits.
-    mutating func append(_ pass: PassCounts, balancedness: Float, detail: PassDetail?) {
+    /// Notes how even a pass was.
+    mutating func rate(_ pass: Int, as balancedness: Float) { passes[pass].balancedness = balancedness }
+
+    /// Appends a pass, which fits; its balancedness comes later.
+    mutating func append(_ pass: PassCounts, detail: PassDetail?) {
         if placements.last != pass.placement { placements.append(pass.placement) }
         var record = PassRecord(
-            id: pass.id, mode: pass.mode, tokens: pass.tokens, placement: placements.count - 1,
-            balancedness: balancedness, offset: used)
+            id: pass.id, mode: pass.mode, tokens: pass.tokens, placement: placements.count - 1, offset: used)
         var at = memory.base + used
         pass.counts.withUnsafeBytes { counts in
             if let base = counts.baseAddress { at.copyMemory(from: base, byteCount: counts.count) }

@@ -8,11 +8,16 @@
 //     so steady recording allocates nothing; a dump hands the chunks over, so neither it nor a reset copies or clears.
 //   - Without a window passes are kept until the byte budget is used up. Then recording of rows ends and what comes
 //     later is counted as dropped, so that the rows form an unbroken beginning; sums and balancedness go on.
+//   - Sums and balancedness are made for many passes at once, or when somebody asks: right after a pass neither their
+//     code nor their data are in the cache.
 
 /// Keeps the counts, and if wanted the tokens, of recorded passes.
 public final class Recorder {
     /// Bytes of a chunk at most, unless a single pass takes more.
     private static let chunkSize = 1 << 20
+
+    /// The largest P.
+    public static let mostSlots = Int(Int16.max)
 
     /// How it records.
     public let settings: RecorderSettings
@@ -33,11 +38,17 @@ public final class Recorder {
     /// Those of them that did not fit the byte budget.
     public private(set) var dropped = PassTally()
     /// The balancedness of the recorded passes.
-    public private(set) var balancedness: BalancednessWindow
+    public var balancedness: BalancednessWindow {
+        settle()
+        return rates
+    }
 
+    private var rates: BalancednessWindow
     private var sums: [ForwardMode: LoadSum] = [:]
     /// Oldest first; passes go to the last.
     private var chunks: [PassChunk] = []
+    /// Passes of the last chunk that are in `sums` and `rates`; those of the others all are.
+    private var settled = 0
     /// Passes in `chunks`; a window may hold some more than it shows.
     private var kept = 0
     /// Whether the last chunk may be written to: a restored one may be shared.
@@ -59,14 +70,14 @@ public final class Recorder {
         precondition(
             layers > 0 && logicalExperts > 0 && physicalExperts >= logicalExperts && topK > 0,
             "\(layers) layers of \(logicalExperts) experts in \(physicalExperts) slots, top \(topK)")
-        precondition(physicalExperts <= Int(Int16.max), "\(physicalExperts) slots do not fit 16 bits")
+        precondition(physicalExperts <= Self.mostSlots, "\(physicalExperts) slots do not fit 16 bits")
         if let window = settings.window { precondition(window > 0, "a window of \(window) passes") }
         self.layers = layers
         self.logicalExperts = logicalExperts
         self.physicalExperts = physicalExperts
         self.topK = topK
         self.settings = settings
-        balancedness = BalancednessWindow(layers: layers)
+        rates = BalancednessWindow(layers: layers)
     }
 
     // MARK: Control
@@ -100,9 +111,10 @@ public final class Recorder {
 
     /// The data so far, kept.
     public func snapshot() -> Snapshot {
-        Snapshot(
+        settle()
+        return Snapshot(
             settings: settings, layers: layers, logicalExperts: logicalExperts, physicalExperts: physicalExperts,
-            topK: topK, recorded: recorded, dropped: dropped, balancedness: balancedness, chunks: chunks,
+            topK: topK, recorded: recorded, dropped: dropped, balancedness: rates, chunks: chunks,
             skipped: settings.window.map { max(0, kept - $0) } ?? 0, nextRow: nextRow, sums: sums)
     }
 
@@ -111,15 +123,17 @@ public final class Recorder {
         precondition(
             snapshot.layers == layers && snapshot.logicalExperts == logicalExperts
                 && snapshot.physicalExperts == physicalExperts, "a snapshot of another recorder")
+        settle()
         isOpen = isOpen && !chunks.isEmpty
         chunks.insert(contentsOf: snapshot.chunks, at: 0)
+        settled = chunks.last?.passes.count ?? 0
         kept += snapshot.chunks.reduce(0) { $0 + $1.passes.count }
         for (mode, sum) in snapshot.sums { add(sum, to: mode) }
         recorded = snapshot.recorded + recorded
         dropped = snapshot.dropped + dropped
         var window = snapshot.balancedness
-        window.append(contentsOf: balancedness)
-        balancedness = window
+        window.append(contentsOf: rates)
+        rates = window
     }
 
     private func add(_ sum: LoadSum, to mode: ForwardMode) {
@@ -133,8 +147,9 @@ public final class Recorder {
         }
         chunks.removeAll(keepingCapacity: true)
         kept = 0
+        settled = 0
         sums.removeAll(keepingCapacity: true)
-        balancedness.removeAll()
+        rates.removeAll()
         recorded = PassTally()
         dropped = PassTally()
     }
@@ -156,9 +171,6 @@ public final class Recorder {
             "counts of \(placement.layers) × \(placement.physicalExperts) in a recorder of \(layers) × \(physicalExperts)"
         )
         recorded.count(tokens: pass.tokens)
-        sums[pass.mode, default: LoadSum(layers: layers, logicalExperts: logicalExperts)].add(pass)
-        let rate = pass.counts.withUnsafeBufferPointer { balancedness.append(counts: $0, ranks: placement.ranks) }
-
         let detail = settings.mode == .perToken ? detail : nil
         var size = PassChunk.size(counts: pass.counts.count)
         if let detail {
@@ -172,29 +184,56 @@ public final class Recorder {
             precondition(settings.mode != .perToken, "mode per_token needs the pass's tokens")
         }
         // What has once been dropped leaves a gap that nothing after it may hide.
-        guard dropped.passes == 0, makeRoom(size) else { return dropped.count(tokens: pass.tokens) }
-        chunks[chunks.count - 1].append(pass, balancedness: rate, detail: detail)
+        guard dropped.passes == 0, makeRoom(size) else {
+            settle()
+            _ = pass.counts.withUnsafeBufferPointer { sum($0, mode: pass.mode, placement) }
+            return dropped.count(tokens: pass.tokens)
+        }
+        chunks[chunks.count - 1].append(pass, detail: detail)
         kept += 1
         if let window = settings.window { nextRow = (nextRow + 1) % window }
+        if chunks[chunks.count - 1].passes.count - settled >= Self.settledAtOnce { settle() }
+    }
+
+    /// Passes whose sums wait at most.
+    private static let settledAtOnce = 32
+
+    /// Brings sums and balancedness up to date.
+    private func settle() {
+        guard let last = chunks.indices.last else { return }
+        while settled < chunks[last].passes.count {
+            let pass = chunks[last].passes[settled]
+            let rate = sum(chunks[last].counts(pass), mode: pass.mode, chunks[last].placements[pass.placement])
+            chunks[last].rate(settled, as: rate)
+            settled += 1
+        }
+    }
+
+    /// Adds the counts of one pass to sums and balancedness. Returns its rate.
+    private func sum(_ counts: UnsafeBufferPointer<Int32>, mode: ForwardMode, _ placement: Placement) -> Float {
+        sums[mode, default: LoadSum(layers: layers, logicalExperts: logicalExperts)].add(counts, placement)
+        return rates.append(counts: counts, ranks: placement.ranks)
     }
 
     /// Sees to it that the last chunk has room for `size` bytes. Returns whether the budget allows it.
     private func makeRoom(_ size: Int) -> Bool {
         if isOpen, let last = chunks.last, last.memory.capacity - last.used >= size { return true }
+        settle()
         if let window = settings.window {
             // Chunks of which no pass will be in the window with the next one.
-            while let oldest = chunks.first, kept - oldest.passes.count + 1 >= window {
-                kept -= oldest.passes.count
+            while let oldest = chunks.first?.passes.count, kept - oldest + 1 >= window {
+                kept -= oldest
                 recycle(chunks.removeFirst())
             }
             let perChunk = max(1, min(window / 4, Self.chunkSize / size))
             chunks.append(spares.popLast() ?? PassChunk(capacity: perChunk * size, passes: perChunk))
         } else {
             let used = chunks.reduce(0) { $0 + $1.cost }
-            let capacity = min(max(size, Self.chunkSize), settings.byteBudget - used)
+            let capacity = min(max(16 * size, Self.chunkSize), settings.byteBudget - used)
             guard capacity >= size else { return false }
             chunks.append(PassChunk(capacity: capacity, passes: max(8, capacity / size)))
         }
+        settled = 0
         isOpen = true
         return true
     }
