@@ -73,6 +73,11 @@ public struct Tensor: Sendable {
         return cpu_row(elements: elements, scales: factors, scale_columns: scales?.blocks.columns ?? 1, type: type)
     }
 
+    /// Says that the tensor has been laid out and will not be read soon, if ever: its pages need not stay in memory.
+    public func forget() {
+        owner.forget(offset..<offset + byteCount)
+    }
+
     /// Calls `body` with the tensor's bytes.
     public func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
         try withExtendedLifetime(owner) {
@@ -99,28 +104,32 @@ public struct ScaleBlocks: Sendable, Equatable {
 public struct TensorRows: Sendable {
     /// The matrix; a vector is one of a single column.
     public let tensor: Tensor
-    /// The rows, in the order in which they are laid out.
-    public let rows: [Int]
+    /// The rows, in the order in which they are laid out; nil for all as they are.
+    public let rows: [Int]?
     /// Whether a row holds the weights of one input, not of one output.
     public let isTransposed: Bool
 
     /// The rows `rows` (nil: all) of `tensor`.
     public init(_ tensor: Tensor, rows: [Int]? = nil, isTransposed: Bool = false) {
         self.tensor = tensor
-        self.rows = rows ?? Array(0..<(tensor.shape.first ?? 1))
+        self.rows = rows
         self.isTransposed = isTransposed
-        precondition(self.rows.allSatisfy { $0 >= 0 && $0 < tensor.shape[0] }, "rows of \(tensor.shape)")
+        precondition(rows?.allSatisfy { $0 >= 0 && $0 < tensor.shape[0] } ?? true, "rows of \(tensor.shape)")
     }
 
     private var columns: Int { tensor.shape.count > 1 ? tensor.shape[1] : 1 }
+    /// How many rows are laid out.
+    var rowCount: Int { rows?.count ?? tensor.shape.first ?? 1 }
+    /// Where each of them lies.
+    var kernelRows: [cpu_row] { (0..<rowCount).map { tensor.kernelRow(rows?[$0] ?? $0) } }
     /// What the rows compute.
-    public var outputs: Int { isTransposed ? columns : rows.count }
+    public var outputs: Int { isTransposed ? columns : rowCount }
     /// What they compute it from.
-    public var inputs: Int { isTransposed ? rows.count : columns }
+    public var inputs: Int { isTransposed ? rowCount : columns }
     /// Number of elements.
-    public var count: Int { rows.count * columns }
+    public var count: Int { rowCount * columns }
     /// Bytes that they take where they come from.
-    public var storedByteCount: Int { rows.count * (tensor.storedByteCount / max(1, tensor.shape.first ?? 1)) }
+    public var storedByteCount: Int { rowCount * (tensor.storedByteCount / max(1, tensor.shape.first ?? 1)) }
 }
 
 /// A block of floats that a device computes with, `[rows, width]`.

@@ -12,6 +12,8 @@ public import Compute
 public struct Checkpoint: WeightSource, Sendable {
     /// The tensors by name.
     public let tensors: [String: Tensor]
+    /// Tensors that the index names and that could not be read: what is wrong with them has been said.
+    public let unread: Set<String>
     private let location: String
 
     /// Reads the headers of `model.safetensors`, or of the shards that `model.safetensors.index.json` names.
@@ -29,12 +31,14 @@ public struct Checkpoint: WeightSource, Sendable {
         let index = "model.safetensors.index.json"
         do {
             if let file = try Self.open(single, files) {
-                tensors = try SafetensorsFile(file).tensors
+                tensors = try SafetensorsFile(file, report: report).tensors
                 location = file.name
+                unread = []
                 return
             }
         } catch {
             tensors = [:]
+            unread = []
             location = error.file
             try report(error)
             return
@@ -45,6 +49,7 @@ public struct Checkpoint: WeightSource, Sendable {
             map = try Self.map(index, files, or: single)
         } catch {
             tensors = [:]
+            unread = []
             try report(error)
             return
         }
@@ -54,7 +59,7 @@ public struct Checkpoint: WeightSource, Sendable {
             do throws(ModelFileError) {
                 if shards[shard] == nil {
                     shards[shard] = .some(nil)  // a broken shard is reported once
-                    shards[shard] = try Self.shard(shard, of: index, for: name, files)
+                    shards[shard] = try Self.shard(shard, of: index, for: name, files, report: report)
                 }
                 guard let file = shards[shard] ?? nil else { continue }
                 guard let tensor = file.tensors[name] else {
@@ -68,6 +73,7 @@ public struct Checkpoint: WeightSource, Sendable {
             }
         }
         self.tensors = tensors
+        unread = Set(map.keys).subtracting(tensors.keys)
     }
 
     /// The tensor `name`, an 8-bit one with its scales.
@@ -122,7 +128,8 @@ public struct Checkpoint: WeightSource, Sendable {
 
     /// The shard `shard`, which `index` names for the tensor `name`.
     private static func shard(
-        _ shard: String, of index: String, for name: String, _ files: ModelFiles
+        _ shard: String, of index: String, for name: String, _ files: ModelFiles,
+        report: (ModelFileError) throws(ModelFileError) -> Void
     ) throws(ModelFileError) -> SafetensorsFile {
         // In bytes: as characters a slash with an accent would be no slash.
         guard !shard.utf8.contains(where: { $0 == UInt8(ascii: "/") || $0 == 0 }), !["", ".", ".."].contains(shard)
@@ -136,7 +143,7 @@ public struct Checkpoint: WeightSource, Sendable {
                 file: files.location(of: shard), found: "no such file",
                 expected: "the shard that \(index) names for \(name)")
         }
-        return try SafetensorsFile(file)
+        return try SafetensorsFile(file, report: report)
     }
 
     private static func open(_ name: String, _ files: ModelFiles) throws(ModelFileError) -> MappedBytes? {

@@ -33,6 +33,8 @@ public final class WeightLoader {
     public private(set) var expertParameters = 0
     /// Bytes of `source` that are in place.
     public private(set) var loadedBytes = 0
+    /// Those among them that stay where they are.
+    public private(set) var mappedBytes = 0
 
     /// A loader that calls `progress` with the bytes in place after every weight.
     public init(_ source: any WeightSource, backend: any WeightLayout, progress: @escaping (Int) -> Void = { _ in }) {
@@ -52,7 +54,8 @@ public final class WeightLoader {
             throw ModelFileError(
                 file: tensor.file, item: name, found: "dtype \(tensor.dtype.rawValue)", expected: "BF16, F16 or F32")
         }
-        count([TensorRows(tensor)])
+        mappedBytes += tensor.byteCount
+        count([TensorRows(tensor)], isLaidOut: false)
         return tensor
     }
 
@@ -128,10 +131,14 @@ public final class WeightLoader {
         return matrix
     }
 
-    private func count(_ parts: [TensorRows]) {
+    private func count(_ parts: [TensorRows], isLaidOut: Bool = true) {
         for part in parts {
             parameters += part.count
-            loadedBytes += part.storedByteCount
+            // A hostile configuration may pass 64 bits; nothing of it will be loaded.
+            let (sum, overflow) = loadedBytes.addingReportingOverflow(part.storedByteCount)
+            loadedBytes = overflow ? .max : sum
+            // Part of a tensor may be laid out later.
+            if isLaidOut, part.rows == nil { part.tensor.forget() }
         }
         progress(loadedBytes)
     }

@@ -11,6 +11,14 @@ enum DeviceChoice: String, ExpressibleByArgument, CaseIterable {
     case auto, cpu, cuda
 }
 
+/// Where weights come from, by sglang's names.
+enum LoadFormatChoice: String, ExpressibleByArgument, CaseIterable {
+    case auto, safetensors, dummy
+
+    /// The engine's name for it.
+    var format: LoadFormat { self == .dummy ? .dummy : .auto }
+}
+
 /// What the expert distribution recorder does.
 enum RecorderChoice: String, ExpressibleByArgument, CaseIterable {
     case stat, off
@@ -63,7 +71,10 @@ struct EngineOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Tokens computed in one pass.", valueName: "tokens"))
     var chunkedPrefillSize = EngineConfiguration().chunkedPrefillSize
 
-    @Option(help: ArgumentHelp("Seed of requests that bring none.", valueName: "number"))
+    @Option(help: "auto reads the model's safetensors; dummy makes seeded random weights of any config.json.")
+    var loadFormat = LoadFormatChoice.auto
+
+    @Option(help: ArgumentHelp("Seed of requests that bring none, and of dummy weights.", valueName: "number"))
     var randomSeed = EngineConfiguration().randomSeed
 
     @Option(
@@ -146,6 +157,7 @@ struct EngineOptions: ParsableArguments {
         result.maxTotalTokens = maxTotalTokens
         result.contextLength = contextLength
         result.randomSeed = randomSeed
+        result.loadFormat = loadFormat.format
         result.recorder = expertDistributionRecorderMode.mode.map { mode in
             RecorderSettings(
                 mode: mode,

@@ -26,22 +26,16 @@ extension CPUBackend {
 
     /// The rows of a stack in the order of the panels, padded to whole ones; a transposed stack as it is.
     private static func rows(_ stack: [TensorRows], gated: Bool, panels: Int) -> [cpu_row] {
-        if stack[0].isTransposed { return stack[0].rows.map(stack[0].tensor.kernelRow) }
+        if stack[0].isTransposed { return stack[0].kernelRows }
         let width = Int(CPU_PANEL)
         var order = [cpu_row](repeating: cpu_row(), count: panels * width)
-        if gated {
-            for (half, block) in stack.enumerated() {
-                for (row, source) in block.rows.enumerated() {
-                    order[(2 * (row / width) + half) * width + row % width] = block.tensor.kernelRow(source)
-                }
-            }
-        } else {
-            var row = 0
-            for block in stack {
-                for source in block.rows {
-                    order[row] = block.tensor.kernelRow(source)
-                    row += 1
-                }
+        guard gated else {
+            for (place, row) in stack.flatMap(\.kernelRows).enumerated() { order[place] = row }
+            return order
+        }
+        for (half, block) in stack.enumerated() {
+            for (place, row) in block.kernelRows.enumerated() {
+                order[(2 * (place / width) + half) * width + place % width] = row
             }
         }
         return order
