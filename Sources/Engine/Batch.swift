@@ -12,10 +12,13 @@ struct Batch: Equatable {
         var start: Int
         /// Tokens in the run.
         var count: Int
-        /// Whether the run ends with the last known token, so that its logits choose the next one.
-        var isLast: Bool
+        /// First position whose logits are wanted; `end` when none are.
+        var firstLogit: Int
         /// Whether the run is one generated token.
         var isDecode: Bool
+
+        /// Position after the last token.
+        var end: Int { start + count }
     }
 
     /// The runs: those that decode first, then prompts.
@@ -24,7 +27,7 @@ struct Batch: Equatable {
     /// Tokens in all.
     var tokens: Int { entries.reduce(0) { $0 + $1.count } }
 
-    /// What kind of pass this is: a run of one last token decodes, everything else is prompt.
+    /// What kind of pass this is: a run of one generated token decodes, everything else is prompt.
     var mode: ForwardMode {
         let decoding = entries.count { $0.isDecode }
         return decoding == 0 ? .extend : decoding == entries.count ? .decode : .mixed

@@ -62,8 +62,8 @@ extension Engine {
         let survey = WeightSurvey(numbers, of: configuration.loadFormat == .dummy ? nil : source)
         if let problem = survey.problems.first { throw problem }
         let need = MemoryNeed(numbers, configuration, contextLength: contextLength, weights: survey.loadedBytes)
-        let pages = max(1, need.tokens(physicalMemory) / pageSize)
-        let needed = need.bytes(tokens: pages * pageSize)
+        let pages = max(1, need.tokens(physicalMemory) / KVCache.pageSize)
+        let needed = need.bytes(tokens: pages * KVCache.pageSize)
         guard needed <= Double(physicalMemory) else {
             throw EngineError.notEnoughMemory(
                 neededBytes: Int(min(needed, 1e18)), physicalBytes: physicalMemory)
@@ -87,8 +87,8 @@ extension Engine {
             description.experts = numbers.experts
             description.topK = numbers.topK
             description.vocabularySize = numbers.vocabularySize
-            description.tokenCapacity = pages * pageSize
-            description.contextLength = min(contextLength, pages * pageSize)
+            description.tokenCapacity = pages * KVCache.pageSize
+            description.contextLength = min(contextLength, pages * KVCache.pageSize)
             description.endOfSequenceIDs = numbers.endOfSequenceIDs
             description.device = backend.device.name
             description.instructionSet = backend.device.instructionSet

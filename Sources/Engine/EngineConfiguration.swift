@@ -18,6 +18,15 @@ public struct EngineConfiguration: Sendable {
     public var chunkedPrefillSize = 512
     /// Tokens that the KV cache holds (`--max-total-tokens`); nil chooses from the model.
     public var maxTotalTokens: Int?
+    /// Who joins the batch next (`--schedule-policy`).
+    public var schedulePolicy = SchedulePolicy.firstComeFirstServed
+    /// Whether keys and values of prompts and outputs are kept for those that begin alike (`--disable-radix-cache`).
+    public var reusesPrefixes = true
+    /// Whether `GenerationRequest.priority` counts (`--enable-priority-scheduling`).
+    public var usesPriorities = false
+    /// By how much the priority of who waits must exceed that of who runs, to take its place
+    /// (`--priority-scheduling-preemption-threshold`).
+    public var preemptionThreshold = 10
     /// Positions a sequence may have (`--context-length`); nil takes the model's.
     public var contextLength: Int?
     /// Where weights come from (`--load-format`).

@@ -10,6 +10,8 @@ public enum EngineError: Error, Equatable, CustomStringConvertible {
     case queueFull(limit: Int)
     /// Another request of the same id is running or waiting.
     case duplicateID(String)
+    /// The id is longer than anybody needs.
+    case idTooLong(bytes: Int, limit: Int)
     /// A sampling parameter is outside its range.
     case invalidSampling(String)
     /// The engine is shutting down.
@@ -32,6 +34,7 @@ public enum EngineError: Error, Equatable, CustomStringConvertible {
         case .queueFull(let limit):
             "The queue is full: \(limit) requests wait already (--max-queued-requests). Try again later."
         case .duplicateID(let id): "A request with rid \"\(id)\" is running already: send another rid or none."
+        case .idTooLong(let bytes, let limit): "The rid has \(bytes) bytes: at most \(limit) are allowed."
         case .invalidSampling(let reason): reason
         case .shuttingDown: "The server is shutting down."
         case .recordingDisabled:

@@ -12,6 +12,8 @@ public struct GenerationRequest: Sendable {
     public var logprobs: LogprobOptions?
     /// First position whose experts are reported, at most the prompt's length; nil reports none.
     public var routedExpertsStart: Int?
+    /// Larger goes first, if the engine uses priorities; within ±2^31.
+    public var priority = 0
 
     /// A request to continue `promptIDs`.
     public init(
@@ -29,7 +31,7 @@ public struct GenerationRequest: Sendable {
 public struct SamplingParameters: Sendable, Equatable {
     /// The most tokens to generate; ≥ 0.
     public var maxNewTokens = 128
-    /// Stop tokens are suppressed until this many tokens exist.
+    /// Stop and end-of-sequence tokens are suppressed until this many tokens exist.
     public var minNewTokens = 0
     /// Divides the logits; below 1e-6 means greedy.
     public var temperature: Float = 1
@@ -43,7 +45,7 @@ public struct SamplingParameters: Sendable, Equatable {
     public var frequencyPenalty: Float = 0
     /// Subtracted from the logit of every token that was output before; in [-2, 2].
     public var presencePenalty: Float = 0
-    /// Divides (positive) or multiplies (negative) the logits of tokens that were output before; in (0, 2].
+    /// Divides (positive) or multiplies (negative) the logits of tokens that were output before; in [0, 2].
     public var repetitionPenalty: Float = 1
     /// Added to the logits of these ids.
     public var logitBias: [Int32: Float] = [:]

@@ -31,14 +31,3 @@ extension ModelRunner.LogitRow {
         return top.map { self[$0.id] }
     }
 }
-
-extension Sequence {
-    /// The prompt's log-probabilities from the position that was asked for; the first token has none.
-    func takePromptLogprobs() -> [PositionLogprobs] {
-        guard let start = request.logprobs?.promptStart, start < request.promptIDs.count else { return [] }
-        defer { promptLogprobs = [] }
-        guard start == 0 else { return promptLogprobs }
-        let first = PositionLogprobs(token: TokenLogprob(id: request.promptIDs[0], logprob: .nan))
-        return [first] + promptLogprobs
-    }
-}

@@ -75,12 +75,6 @@ final class ModelRunner {
     /// Layers with experts.
     var sparseLayers: [Int] { model.configuration.sparseLayers }
 
-    /// Makes `pages` the pages of slot `slot`.
-    func setPages(_ pages: [Int32], slot: Int) {
-        precondition(pages.count <= tableStride, "\(pages.count) pages in a table of \(tableStride)")
-        for (index, page) in pages.enumerated() { tables[slot * tableStride + index] = page }
-    }
-
     /// Runs the batch, then calls `body` for every row of logits that somebody wants, in order of entry and position.
     func run(
         _ batch: Batch, sequences: [Sequence], counts: UnsafeMutablePointer<Int32>?,
@@ -89,11 +83,13 @@ final class ModelRunner {
     ) {
         var token = 0
         for entry in batch.entries {
-            sequences[entry.sequence].tokens.withUnsafeBufferPointer { known in
-                for position in entry.start..<entry.start + entry.count {
+            let sequence = sequences[entry.sequence]
+            updateTable(of: sequence)
+            sequence.tokens.withUnsafeBufferPointer { known in
+                for position in entry.start..<entry.end {
                     ids[token] = known[position]
                     positions[token] = Int32(truncatingIfNeeded: position)
-                    slots[token] = Int32(truncatingIfNeeded: sequences[entry.sequence].slot)
+                    slots[token] = Int32(truncatingIfNeeded: sequence.slot)
                     token += 1
                 }
             }
@@ -111,33 +107,33 @@ final class ModelRunner {
         var first = 0
         var start = (entry: 0, offset: 0)
         for (index, entry) in batch.entries.enumerated() {
-            for offset in 0..<entry.count where wants(entry, offset, sequences[entry.sequence]) {
+            for offset in entry.firstLogit - entry.start..<entry.count {
                 if pending == 0 { start = (index, offset) }
                 rows[pending] = Int32(truncatingIfNeeded: first + offset)
                 pending += 1
                 if pending == workspace.logitRows {
-                    emit(pass, batch, sequences, count: pending, from: start, body)
+                    emit(pass, batch, count: pending, from: start, body)
                     pending = 0
                 }
             }
             first += entry.count
         }
-        if pending > 0 { emit(pass, batch, sequences, count: pending, from: start, body) }
+        if pending > 0 { emit(pass, batch, count: pending, from: start, body) }
     }
 
-    /// Whether the logits of token `offset` of an entry are wanted: to choose the next token, or for the prompt's
-    /// log-probabilities.
-    private func wants(_ entry: Batch.Entry, _ offset: Int, _ sequence: Sequence) -> Bool {
-        let position = entry.start + offset
-        if entry.isLast, offset == entry.count - 1 { return true }
-        guard let first = sequence.firstPromptLogit else { return false }
-        return position >= first && position < sequence.request.promptIDs.count - 1
+    /// Copies the pages that have changed into the sequence's page table.
+    private func updateTable(of sequence: Sequence) {
+        precondition(sequence.pages.count <= tableStride, "\(sequence.pages.count) pages in a table of \(tableStride)")
+        for index in sequence.firstStalePage..<sequence.pages.count {
+            tables[sequence.slot * tableStride + index] = sequence.pages[index]
+        }
+        sequence.firstStalePage = sequence.pages.count
     }
 
     /// Computes `count` rows of logits and hands them out, starting from the wanted token at `start`.
     private func emit(
-        _ pass: ForwardPass, _ batch: Batch, _ sequences: [Sequence], count: Int,
-        from start: (entry: Int, offset: Int), _ body: (LogitRow) -> Void
+        _ pass: ForwardPass, _ batch: Batch, count: Int, from start: (entry: Int, offset: Int),
+        _ body: (LogitRow) -> Void
     ) {
         model.logits(pass, rows: rows, count: count)
         backend.statistics(
@@ -145,8 +141,8 @@ final class ModelRunner {
         var row = 0
         for index in start.entry..<batch.entries.count {
             let entry = batch.entries[index]
-            let firstOffset = index == start.entry ? start.offset : 0
-            for offset in firstOffset..<entry.count where wants(entry, offset, sequences[entry.sequence]) {
+            let firstOffset = index == start.entry ? start.offset : entry.firstLogit - entry.start
+            for offset in firstOffset..<entry.count {
                 guard row < count else { return }
                 body(
                     LogitRow(

@@ -17,7 +17,9 @@ public struct RecordingStatus: Sendable {
     public var snapshot: Snapshot
     /// Whether passes are recorded now.
     public var isRecording = false
-    /// When recording began; nil when it never did.
+    /// Which start or dump of this run the data came after.
+    public var period = 0
+    /// When that was; nil when recording never began.
     public var since: Date?
     /// The file of the last dump.
     public var lastDump: String?
@@ -44,13 +46,22 @@ struct Recordings {
     /// Tokens of one pass, if somebody wants their experts; taken once, for the largest pass.
     private var detail: PassDetail?
     private let tokens: Int
-    private var since: Date?
-    private var recordingTime = Duration.zero
-    private var passTime = Duration.zero
+    private var period = Period()
     /// The file of the last dump.
     var lastDump: String?
-    /// How often recording was started.
-    private(set) var starts = 0
+
+    /// What was measured since the recorder was last empty.
+    struct Period {
+        /// Starts and dumps so far.
+        var number = 0
+        /// When it began; nil when recording never did.
+        var since: Date?
+        var recordingTime = Duration.zero
+        var passTime = Duration.zero
+
+        /// The period that begins now.
+        func next(at date: Date?) -> Period { Period(number: number + 1, since: date) }
+    }
 
     /// - Parameters:
     ///   - placement: where the experts are.
@@ -92,20 +103,18 @@ struct Recordings {
         guard let recorder else { return nil }
         var status = RecordingStatus(snapshot: recorder.snapshot())
         status.isRecording = recorder.isRecording
-        status.since = since
+        status.period = period.number
+        status.since = period.since
         status.lastDump = lastDump
-        status.recordingSeconds = recordingTime / .seconds(1)
-        status.passSeconds = passTime / .seconds(1)
+        status.recordingSeconds = period.recordingTime / .seconds(1)
+        status.passSeconds = period.passTime / .seconds(1)
         return status
     }
 
     /// Forgets everything and records; false when recording is off.
     mutating func start() -> Bool {
         guard let recorder else { return false }
-        starts += 1
-        since = Date()
-        recordingTime = .zero
-        passTime = .zero
+        period = period.next(at: Date())
         recorder.start()
         return true
     }
@@ -116,11 +125,27 @@ struct Recordings {
         return recorder != nil
     }
 
-    /// Hands out what was recorded; nil when recording is off.
-    func dump() -> Snapshot? { recorder?.dump() }
+    /// What a dump took.
+    struct Taken {
+        var snapshot: Snapshot
+        fileprivate var period: Period
+    }
 
-    /// Puts back what could not be written.
-    func restore(_ snapshot: Snapshot) { recorder?.restore(snapshot) }
+    /// Hands out what was recorded and begins anew; nil when recording is off.
+    mutating func dump() -> Taken? {
+        guard let recorder else { return nil }
+        defer { period = period.next(at: period.since == nil ? nil : Date()) }
+        return Taken(snapshot: recorder.dump(), period: period)
+    }
+
+    /// Puts back what could not be written, unless recording was started in the meantime: then nobody wants it.
+    mutating func restore(_ taken: Taken) {
+        guard let recorder, period.number == taken.period.number + 1 else { return }
+        recorder.restore(taken.snapshot)
+        period.since = taken.period.since
+        period.recordingTime += taken.period.recordingTime
+        period.passTime += taken.period.passTime
+    }
 
     /// Runs a pass and records it.
     ///
@@ -128,17 +153,18 @@ struct Recordings {
     ///   - id: the pass's number.
     ///   - batch: its tokens.
     ///   - sequences: whose tokens they are.
+    ///   - name: the name of a sequence's request.
     ///   - wantsExperts: whether a request asked for the experts of its tokens.
     ///   - compute: runs the pass; its arguments are where counts and ids go.
     ///   - visit: called afterwards with the tokens' experts, if somebody wants them.
     mutating func record(
-        pass id: Int, _ batch: Batch, _ sequences: [Sequence], wantsExperts: Bool,
+        pass id: Int, _ batch: Batch, _ sequences: [Sequence], name: (Sequence) -> String, wantsExperts: Bool,
         compute: (UnsafeMutablePointer<Int32>?, UnsafeMutablePointer<Int32>?) -> Void, visit: (PassDetail) -> Void
     ) {
         guard isRecording || wantsExperts else { return compute(nil, nil) }
         let start = ContinuousClock.now
         var detail: PassDetail?
-        if wantsExperts || recorder?.wantsDetail == true { detail = begin(batch, sequences) }
+        if wantsExperts || recorder?.wantsDetail == true { detail = begin(batch, sequences, name) }
         if isRecording { counts.begin(pass: id, mode: batch.mode, tokens: batch.tokens, placement: counts.placement) }
         let begun = ContinuousClock.now
         if isRecording {
@@ -150,13 +176,13 @@ struct Recordings {
         detail?.noteWritten(sparseLayers)
         if isRecording { recorder?.append(counts, detail: detail) }
         let end = ContinuousClock.now
-        recordingTime += (begun - start) + (end - computed)
-        passTime += end - start
+        period.recordingTime += (begun - start) + (end - computed)
+        period.passTime += end - start
         if wantsExperts, let detail { visit(detail) }
     }
 
     /// The tokens of a pass, named.
-    private mutating func begin(_ batch: Batch, _ sequences: [Sequence]) -> PassDetail {
+    private mutating func begin(_ batch: Batch, _ sequences: [Sequence], _ name: (Sequence) -> String) -> PassDetail {
         let detail = detail ?? PassDetail(layers: counts.placement.layers, topK: topK, capacity: tokens)
         self.detail = detail
         detail.begin(tokens: batch.tokens)
@@ -164,8 +190,8 @@ struct Recordings {
             let sequence = sequences[entry.sequence]
             sequence.tokens.withUnsafeBufferPointer {
                 detail.append(
-                    request: sequence.request.id, start: entry.start,
-                    ids: UnsafeBufferPointer(rebasing: $0[entry.start..<entry.start + entry.count]))
+                    request: name(sequence), start: entry.start,
+                    ids: UnsafeBufferPointer(rebasing: $0[entry.start..<entry.end]))
             }
         }
         return detail

@@ -1,11 +1,15 @@
 // RequestValidation: bounds of a request, checked once, where it enters the engine.
 
 extension GenerationRequest {
+    /// Bytes of an id at most: recordings keep it.
+    static let longestID = 256
+
     /// Checks the request against the model.
     ///
     /// - Returns: the longest that prompt and output together may become.
     /// - Throws: `EngineError` that names the field, what was found, and the range.
     func validated(for model: ModelDescription) throws(EngineError) -> Int {
+        guard id.utf8.count <= Self.longestID else { throw .idTooLong(bytes: id.utf8.count, limit: Self.longestID) }
         guard !promptIDs.isEmpty else { throw .emptyPrompt }
         for (position, id) in promptIDs.enumerated() where id < 0 || Int(id) >= model.vocabularySize {
             throw .tokenOutOfRange(id: id, position: position, vocabularySize: model.vocabularySize)
@@ -33,6 +37,9 @@ extension GenerationRequest {
         if let start = routedExpertsStart, start < 0 || start > promptIDs.count {
             throw .invalidSampling("routed_experts_start_len is \(start): expected 0 to \(promptIDs.count)")
         }
+        guard Int(Int32.min)...Int(Int32.max) ~= priority else {
+            throw .invalidSampling("priority is \(priority): expected \(Int32.min) to \(Int32.max)")
+        }
         return promptIDs.count + min(sampling.maxNewTokens, model.contextLength - promptIDs.count)
     }
 }
@@ -54,8 +61,7 @@ extension SamplingParameters {
         try check((-2...2).contains(frequencyPenalty), "frequency_penalty", frequencyPenalty, "a number in [-2, 2]")
         try check((-2...2).contains(presencePenalty), "presence_penalty", presencePenalty, "a number in [-2, 2]")
         try check(
-            repetitionPenalty > 0 && repetitionPenalty <= 2, "repetition_penalty", repetitionPenalty,
-            "a number in (0, 2]")
+            (0...2).contains(repetitionPenalty), "repetition_penalty", repetitionPenalty, "a number in [0, 2]")
         for (id, bias) in logitBias {
             try check(
                 id >= 0 && Int(id) < vocabularySize, "a logit_bias key", id, "a token id, 0 to \(vocabularySize - 1)")

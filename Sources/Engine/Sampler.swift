@@ -104,7 +104,7 @@ final class Sampler {
             for id in counts.keys {
                 let logit = logits[Int(id)]
                 logits[Int(id)] =
-                    logit >= 0 ? logit / parameters.repetitionPenalty : logit * parameters.repetitionPenalty
+                    logit > 0 ? logit / parameters.repetitionPenalty : logit * parameters.repetitionPenalty
             }
         }
         for (id, bias) in parameters.logitBias { logits[Int(id)] += bias }

@@ -1,70 +1,70 @@
-// Sequence: one request's state from its place in the batch to its last token.
+// Sequence: what the scheduler knows of a request: its tokens, and how far and where they are computed. Integers only.
 //
-// Owner: the engine.
+// Owner: the scheduler; the engine appends tokens. A class, so that the pass that reads it never copies its tokens.
 
-/// A request that runs. A class, so that the pass that reads it never copies its tokens.
+/// The tokens of a request, and their pages.
 final class Sequence {
-    let request: GenerationRequest
-    /// Pages for the whole length.
-    let pages: [Int32]
-    /// Row of the page tables.
-    let slot: Int
+    /// Order of arrival; distinguishes requests that reuse an id.
+    let number: Int
+    /// Larger goes first.
+    let priority: Int
+    /// Tokens of the prompt.
+    let promptCount: Int
     /// How long `tokens` may become.
     let lengthLimit: Int
-    let events: AsyncStream<GenerationEvent>.Continuation
-    /// Distinguishes requests that reuse an id.
-    let number: Int
+    /// First position whose logits are wanted; those of position p are for the token at p + 1.
+    let firstLogit: Int
+    /// First position that the sequence must compute itself, because its logits or experts are wanted: keys and values
+    /// of what lies before may be another sequence's.
+    let firstNeeded: Int
     /// The prompt and what was generated.
     var tokens: [Int32]
-    /// Tokens whose keys and values are in the cache.
+
+    /// Tokens whose keys and values are in `pages`.
     var computed = 0
-    /// Ids that end the generation.
-    let stopIDs: Set<Int32>
-    var sampler: SamplerState
-    var promptLogprobs: [PositionLogprobs] = []
-    /// Logical experts of the tokens from `request.routedExpertsStart` on, `[tokens, L, K]`.
-    var routedExperts: [Int32] = []
-    /// Why the sequence leaves the batch after this step.
-    var finish: FinishReason?
+    /// The most that `computed` has been: what lies before is recomputed only for its keys and values.
+    var reached = 0
+    /// Prompt tokens that were computed by another sequence.
+    var cachedTokens = 0
+    /// Entry i holds positions `16 i ..< 16 (i + 1)`.
+    var pages: [Int32] = []
+    /// How many of `pages` are in the tree, and so may be another sequence's too; they come first.
+    var shared = 0
+    /// Entries of `pages` from here on have changed since the runner saw them.
+    var firstStalePage = 0
+    /// Row of the page tables; valid while running.
+    var slot = 0
+    /// How often, as the first in the queue, it had to let another one pass.
+    var passedOver = 0
 
+    /// - Parameters:
+    ///   - number: order of arrival.
+    ///   - prompt: token ids, at least one.
+    ///   - lengthLimit: how long prompt and output together may become.
+    ///   - priority: larger goes first.
+    ///   - promptLogprobsStart: first prompt position whose log-probability is wanted, if any is.
+    ///   - expertsStart: first position whose experts are wanted, if any are.
     init(
-        _ waiting: WaitingRequest, pages: [Int32], slot: Int, endOfSequence: Set<Int32>, sampler: SamplerState
+        number: Int, prompt: [Int32], lengthLimit: Int, priority: Int = 0, promptLogprobsStart: Int? = nil,
+        expertsStart: Int? = nil
     ) {
-        let sampling = waiting.request.sampling
-        stopIDs = (sampling.ignoreEOS ? [] : endOfSequence).union(sampling.stopTokenIDs)
-        request = waiting.request
-        number = waiting.number
-        lengthLimit = waiting.lengthLimit
-        events = waiting.events
-        tokens = waiting.request.promptIDs
-        tokens.reserveCapacity(waiting.lengthLimit)
-        self.pages = pages
-        self.slot = slot
-        self.sampler = sampler
+        self.number = number
+        self.priority = priority
+        self.lengthLimit = lengthLimit
+        promptCount = prompt.count
+        firstLogit = min(max(0, (promptLogprobsStart ?? prompt.count) - 1), prompt.count - 1)
+        firstNeeded = min(firstLogit, expertsStart ?? firstLogit)
+        tokens = prompt
     }
 
-    /// The experts of all tokens that were fed, if asked for: those of the last one are left out.
-    func allRoutedExperts(layers: Int, topK: Int) -> RoutedExperts? {
-        guard let start = request.routedExpertsStart else { return nil }
-        let rows = min(routedExperts.count / (layers * topK), max(0, tokens.count - 1 - start))
-        return RoutedExperts(
-            tokens: rows, layers: layers, topK: topK, ids: Array(routedExperts.prefix(rows * layers * topK)))
+    /// Tokens that are known but not computed.
+    var remaining: Int { tokens.count - computed }
+
+    /// Whether only the token that was generated last is left to compute.
+    var decodes: Bool { computed >= promptCount && remaining == 1 }
+
+    /// Whether this one goes before `other`.
+    func precedes(_ other: Sequence) -> Bool {
+        priority == other.priority ? number < other.number : priority > other.priority
     }
-
-    /// Tokens generated so far.
-    var generated: Int { tokens.count - request.promptIDs.count }
-
-    /// First position whose logits are wanted for the prompt's log-probabilities; those of position p are for the token
-    /// at p + 1.
-    var firstPromptLogit: Int? {
-        request.logprobs?.promptStart.map { max(0, $0 - 1) }
-    }
-}
-
-/// A request that waits for a place.
-struct WaitingRequest {
-    let number: Int
-    let request: GenerationRequest
-    let lengthLimit: Int
-    let events: AsyncStream<GenerationEvent>.Continuation
 }

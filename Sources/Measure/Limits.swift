@@ -22,16 +22,17 @@ public struct Limits: Sendable {
             return
         }
         let pool = WorkerPool(threads: threads)
+        let lanes = pool.laneCount
         defer { pool.stop() }
-        let items = max(1, (footprint ?? threads << 27) / 256 / threads)
-        let count = threads * (64 * items + 16)
+        let items = max(1, (footprint ?? max(lanes << 26, 1 << 27)) / 256 / lanes)
+        let count = lanes * (64 * items + 16)
         let floats = UnsafeMutablePointer<Float>.allocate(capacity: count)
         defer { floats.deallocate() }
         floats.update(repeating: 1, count: count)
         // Small footprints are read often, so that a sample is some hundred microseconds.
         let job = Probe(
-            kernels: kernels, floats: floats, sinks: floats + threads * 64 * items, items: items,
-            passes: max(1, (1 << 20) / (items * threads)), rounds: footprint == nil ? 3_000_000 : 300_000)
+            kernels: kernels, floats: floats, sinks: floats + lanes * 64 * items, items: items,
+            passes: max(1, (1 << 20) / (items * lanes)), rounds: footprint == nil ? 3_000_000 : 300_000)
         var bandwidths: [Double] = []
         var peaks: [Double] = []
         for _ in 0..<5 {
@@ -40,25 +41,25 @@ public struct Limits: Sendable {
                     pool.forEachLane(job) { $0.assumingMemoryBound(to: Probe.self).pointee.read(lane: $1) }
                 }
             }
-            bandwidths.append(Double(job.passes * job.items * threads * 256) / reading)
+            bandwidths.append(Double(job.passes * job.items * lanes * 256) / reading)
             let computing = seconds {
                 withUnsafePointer(to: job) { job in
                     pool.forEachLane(job) { $0.assumingMemoryBound(to: Probe.self).pointee.multiplyAdd(lane: $1) }
                 }
             }
-            peaks.append(Double(kernels.probe_operations * job.rounds * threads) / computing)
+            peaks.append(Double(kernels.probe_operations * job.rounds * lanes) / computing)
         }
         readBandwidth = bandwidths.max() ?? .nan
         peak = peaks.max() ?? .nan
     }
 }
 
-/// What each thread does.
+/// What each lane does.
 private struct Probe {
     let kernels: cpu_kernels
     let floats: UnsafeMutablePointer<Float>
     let sinks: UnsafeMutablePointer<Float>
-    /// 64 floats each, per thread.
+    /// 64 floats each, per lane.
     let items: Int
     let passes: Int
     let rounds: Int

@@ -19,6 +19,14 @@ enum LoadFormatChoice: String, ExpressibleByArgument, CaseIterable {
     var format: LoadFormat { self == .dummy ? .dummy : .auto }
 }
 
+/// Who joins the batch next, by sglang's names.
+enum SchedulePolicyChoice: String, ExpressibleByArgument, CaseIterable {
+    case fcfs, lpm
+
+    /// The engine's name for it.
+    var policy: SchedulePolicy { self == .fcfs ? .firstComeFirstServed : .longestPrefixMatch }
+}
+
 /// What the expert distribution recorder does.
 enum RecorderChoice: String, ExpressibleByArgument, CaseIterable {
     case stat, off
@@ -68,11 +76,26 @@ struct EngineOptions: ParsableArguments {
         help: ArgumentHelp("Tokens that the KV cache holds. (default: chosen from the model)", valueName: "tokens"))
     var maxTotalTokens: Int?
 
-    @Option(help: ArgumentHelp("Tokens computed in one pass.", valueName: "tokens"))
+    @Option(help: ArgumentHelp("Prompt tokens computed in one pass.", valueName: "tokens"))
     var chunkedPrefillSize = EngineConfiguration().chunkedPrefillSize
 
     @Option(help: "auto reads the model's safetensors; dummy makes seeded random weights of any config.json.")
     var loadFormat = LoadFormatChoice.auto
+
+    @Option(help: "Who joins next: fcfs, who came first; lpm, whose prompt has the longest prefix in the cache.")
+    var schedulePolicy = SchedulePolicyChoice.fcfs
+
+    @Flag(help: "Compute every prompt from its first token, and keep nothing for those that begin alike.")
+    var disableRadixCache = false
+
+    @Flag(help: "Requests with a larger priority go first; without this flag, priorities are ignored.")
+    var enablePriorityScheduling = false
+
+    @Option(
+        help: ArgumentHelp(
+            "With priorities: by how much a waiting request's must exceed a running one's, to take its place.",
+            valueName: "number"))
+    var prioritySchedulingPreemptionThreshold = EngineConfiguration().preemptionThreshold
 
     @Option(help: ArgumentHelp("Seed of requests that bring none, and of dummy weights.", valueName: "number"))
     var randomSeed = EngineConfiguration().randomSeed
@@ -113,6 +136,8 @@ struct EngineOptions: ParsableArguments {
         try Self.check("--max-queued-requests", maxQueuedRequests, in: 0...1 << 24)
         try Self.check("--max-total-tokens", maxTotalTokens, in: 1...1 << 30)
         try Self.check("--chunked-prefill-size", chunkedPrefillSize, in: 1...1 << 16)
+        try Self.check(
+            "--priority-scheduling-preemption-threshold", prioritySchedulingPreemptionThreshold, in: 1...1 << 31)
         try Self.check(
             "--expert-distribution-recorder-max-bytes", expertDistributionRecorderMaxBytes, in: 1 << 20...1 << 44)
         try Self.check("--ep-num-redundant-experts", epNumRedundantExperts, in: 0...1 << 14)
@@ -155,6 +180,10 @@ struct EngineOptions: ParsableArguments {
         result.maxQueuedRequests = maxQueuedRequests
         result.chunkedPrefillSize = chunkedPrefillSize
         result.maxTotalTokens = maxTotalTokens
+        result.schedulePolicy = schedulePolicy.policy
+        result.reusesPrefixes = !disableRadixCache
+        result.usesPriorities = enablePriorityScheduling
+        result.preemptionThreshold = prioritySchedulingPreemptionThreshold
         result.contextLength = contextLength
         result.randomSeed = randomSeed
         result.loadFormat = loadFormat.format

@@ -40,6 +40,14 @@ struct Serve: AsyncParsableCommand {
     @OptionGroup(title: "Server")
     var options: ServeOptions
 
+    func validate() throws {
+        if options.logsBalancedness, engineOptions.expertDistributionRecorderMode == .off {
+            throw ValidationError(
+                "--expert-balancedness-report-mode: nothing is recorded; leave out --expert-distribution-recorder-mode "
+                    + "off")
+        }
+    }
+
     func run() async throws {
         LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
         var logger = Logger(label: "switchyard")
@@ -59,9 +67,10 @@ struct Serve: AsyncParsableCommand {
         }
         var groupLogger = logger
         if groupLogger.logLevel == .info { groupLogger.logLevel = .notice }
+        var services: [any Service] = [server, StopNotice(seconds: options.shutdownTimeout)]
+        if options.logsBalancedness { services.insert(BalancednessLog(engine: model.engine, logger: logger), at: 0) }
         var configuration = ServiceGroupConfiguration(
-            services: [server, StopNotice(seconds: options.shutdownTimeout)],
-            gracefulShutdownSignals: [.sigint, .sigterm], logger: groupLogger)
+            services: services, gracefulShutdownSignals: [.sigint, .sigterm], logger: groupLogger)
         // A client that sends half a request and waits must not keep the process alive.
         configuration.maximumGracefulShutdownDuration = .seconds(options.shutdownTimeout + 2)
         do {

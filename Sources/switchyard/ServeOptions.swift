@@ -21,6 +21,12 @@ enum LogLevelChoice: String, ExpressibleByArgument, CaseIterable {
     }
 }
 
+/// Where balancedness is reported.
+enum BalancednessReport: String, ExpressibleByArgument, CaseIterable {
+    case off, prometheus, both
+    case serverLog = "server_log"
+}
+
 /// Flags of `serve` alone.
 struct ServeOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Address to listen on; 0.0.0.0 for all.", valueName: "address"))
@@ -40,6 +46,17 @@ struct ServeOptions: ParsableArguments {
 
     @Option(help: "How much is logged: debug, info, warning, error or critical.")
     var logLevel = LogLevelChoice.info
+
+    @Option(help: "Where balancedness goes: off, server_log, prometheus or both; /metrics has it always.")
+    var expertBalancednessReportMode = BalancednessReport.off
+
+    @Flag(help: "The same as --expert-balancedness-report-mode server_log.")
+    var enableExpertDistributionMetrics = false
+
+    /// Whether balancedness is logged.
+    var logsBalancedness: Bool {
+        enableExpertDistributionMetrics || [.serverLog, .both].contains(expertBalancednessReportMode)
+    }
 
     /// Seconds that a health check may take, if the environment says so.
     static var healthTimeout: Double? {
@@ -82,6 +99,11 @@ extension ServerSettings {
             "max_queued_requests": .int(engine.maxQueuedRequests),
             "max_total_tokens": optional(engine.maxTotalTokens),
             "chunked_prefill_size": .int(engine.chunkedPrefillSize),
+            "schedule_policy": .string(engine.schedulePolicy.rawValue),
+            "disable_radix_cache": .bool(engine.disableRadixCache),
+            "enable_priority_scheduling": .bool(engine.enablePriorityScheduling),
+            "priority_scheduling_preemption_threshold": .int(engine.prioritySchedulingPreemptionThreshold),
+            "enable_cache_report": .bool(true),
             "random_seed": .int(Int(clamping: engine.randomSeed)),
             "log_level": .string(options.logLevel.rawValue),
             "tp_size": .int(1),

@@ -39,7 +39,9 @@ import Testing
             "--model", "folder", "--served-model-name", "name", "--host", "0.0.0.0", "--port", "1", "--api-key", "k",
             "--context-length", "2", "--max-running-requests", "3", "--max-queued-requests", "4",
             "--max-total-tokens", "5", "--chunked-prefill-size", "6", "--random-seed", "7", "--log-level", "debug",
-            "--device", "cpu", "--threads", "8", "--expert-distribution-recorder-mode", "off",
+            "--device", "cpu", "--threads", "8", "--schedule-policy", "lpm", "--disable-radix-cache",
+            "--enable-priority-scheduling", "--priority-scheduling-preemption-threshold", "10",
+            "--expert-distribution-recorder-mode", "off",
             "--expert-distribution-recorder-buffer-size", "-1", "--shutdown-timeout", "9")
         #expect(command.engineOptions.modelPath == "folder")
         #expect(command.options.servedModelName == "name")
@@ -53,6 +55,9 @@ import Testing
         #expect(configuration.maxTotalTokens == 5)
         #expect(configuration.chunkedPrefillSize == 6)
         #expect(configuration.randomSeed == 7)
+        #expect(configuration.schedulePolicy == .longestPrefixMatch)
+        #expect(!configuration.reusesPrefixes && configuration.usesPriorities)
+        #expect(configuration.preemptionThreshold == 10)
         #expect(configuration.recorder == nil)
         let recorder = try serve(
             "--expert-distribution-recorder-mode", "per_token", "--expert-distribution-recorder-buffer-size", "-1",
@@ -69,6 +74,7 @@ import Testing
             (["--device", "cuda"], "--device cuda"),
             (["--expert-distribution-recorder-mode", "everything"], "everything"),
             (["--expert-distribution-recorder-max-bytes", "5"], "--expert-distribution-recorder-max-bytes 5"),
+            (["--schedule-policy", "random"], "random"),
             (["--port", "65536"], "--port 65536"), (["--threads", "0"], "--threads 0"),
             (["--max-running-requests", "0"], "--max-running-requests 0"),
             (["--expert-distribution-recorder-buffer-size", "0"], "-1 (keep all)"),

@@ -44,7 +44,8 @@ import Testing
                     let output = await collect(try await engine.submit(request))
                     #expect(output.ids == golden.greedyIds)
                     #expect(output.finish == .length)
-                    #expect(output.cachedTokens == 0)
+                    #expect(output.cachedTokens % KVCache.pageSize == 0)
+                    #expect(output.cachedTokens < golden.promptIds.count)
                 }
             }
             try await group.waitForAll()
@@ -54,7 +55,8 @@ import Testing
         #expect(statistics.usedTokens == 0)
         #expect(statistics.requestsTotal == 24)
         #expect(statistics.generatedTokensTotal == 24 * 32)
-        #expect(statistics.promptTokensTotal == 2 * goldens.reduce(0) { $0 + $1.promptIds.count })
+        let prompts = 2 * goldens.reduce(0) { $0 + $1.promptIds.count }
+        #expect(statistics.promptTokensTotal + statistics.cachedTokensTotal == prompts)
         await engine.shutdown(deadline: .seconds(5))
     }
 
@@ -120,6 +122,23 @@ import Testing
         let later = await collect(try await engine.submit(request))
         #expect(later.ids.count >= 10)
         #expect(!later.ids.prefix(10).contains(golden.greedyIds[4]))
+        await engine.shutdown(deadline: .seconds(5))
+    }
+
+    @Test("the end of the sequence is held back until there are enough tokens, even when it is ignored")
+    func minimumLength() async throws {
+        let engine = try await Engine.load(.demo, threads: 1)
+        let end = try #require(engine.model.endOfSequenceIDs.first)
+        var request = Self.greedy("a", [1, 2, 3], count: 6)
+        request.sampling.logitBias = [end: 1000]
+        request.sampling.minNewTokens = 4
+        let ignoring = await collect(try await engine.submit(request))
+        #expect(ignoring.ids.map { $0 == end } == [false, false, false, false, true, true])
+        #expect(ignoring.finish == .length)
+        request.sampling.ignoreEOS = false
+        let stopping = await collect(try await engine.submit(request))
+        #expect(stopping.ids == Array(ignoring.ids.prefix(5)))
+        #expect(stopping.finish == .stopToken(id: end))
         await engine.shutdown(deadline: .seconds(5))
     }
 

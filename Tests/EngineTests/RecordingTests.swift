@@ -76,11 +76,27 @@ import Testing
         let engine = try await engine(RecorderSettings(), folder: folder.path)
         try await engine.startRecording()
         _ = await collect(try await engine.submit(request("a", [1, 2, 3], count: 4)))
+        let before = Date()
         let path = try await engine.dumpRecord()
         #expect(path.hasPrefix(folder.path + "/expert_distribution_recorder_"))
         #expect(path.hasSuffix(".pt"))
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).count == 1)
-        #expect(try #require(await engine.recorded()).passes == 0)
+        let status = try #require(await engine.recordingStatus())
+        #expect(status.snapshot.passes == 0 && status.passSeconds == 0)
+        #expect(status.snapshot.balancednessTotals[.decode]?.passes == 3)
+        #expect(try #require(status.since) >= before)
+        await engine.shutdown(deadline: .seconds(5))
+    }
+
+    @Test("a dump that cannot be written loses nothing")
+    func failedDump() async throws {
+        let engine = try await engine(RecorderSettings(), folder: "/dev/null/nowhere")
+        _ = await collect(try await engine.submit(request("a", [1, 2, 3], count: 4)))
+        let before = try #require(await engine.recordingStatus())
+        await #expect(throws: EngineError.self) { _ = try await engine.dumpRecord() }
+        let after = try #require(await engine.recordingStatus())
+        #expect(after.snapshot.totals == before.snapshot.totals && after.snapshot.recorded == before.snapshot.recorded)
+        #expect(after.since == before.since && after.passSeconds == before.passSeconds)
         await engine.shutdown(deadline: .seconds(5))
     }
 

@@ -71,6 +71,25 @@ import Testing
         }
     }
 
+    @Test("a repetition penalty of 0 is the limit of small ones: what was output and is likely comes again")
+    func noRepetitionPenalty() throws {
+        let backend = try #require(CPUBackend(threads: 1))
+        defer { backend.stop() }
+        let sampler = Sampler(vocabularySize: 4, backend: backend)
+        var parameters = SamplingParameters()
+        parameters.repetitionPenalty = 0
+        var state = SamplerState(random: RandomSequence(seed: 3))
+        state.counts = [0: 1, 1: 1, 2: 2]
+        var logits: [Float] = [2, 0, -3, 5]
+        let token = logits.withUnsafeMutableBufferPointer {
+            sampler.choose(
+                $0.baseAddress!, best: 3, maximum: 5, parameters: parameters, suppressed: [], state: &state)
+        }
+        #expect(token == 0)
+        let expected: [Float] = [.infinity, 0, 0, 5]
+        #expect(logits == expected)
+    }
+
     @Test("draws follow the distribution") func frequencies() throws {
         let backend = try #require(CPUBackend(threads: 1))
         defer { backend.stop() }

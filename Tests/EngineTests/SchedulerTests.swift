@@ -1,81 +1,298 @@
 import Experts
+import Support
 import Testing
 
 @testable import Engine
 
 @Suite struct SchedulerTests {
-    private func progress(_ computed: Int, _ known: Int, prompt: Int) -> Scheduler.Progress {
-        Scheduler.Progress(computed: computed, known: known, prompt: prompt)
+    private func limits(
+        running: Int = 8, prefill: Int = 64, pages: Int = 100, policy: SchedulePolicy = .firstComeFirstServed,
+        reuses: Bool = true, threshold: Int = 10
+    ) -> Scheduler.Limits {
+        Scheduler.Limits(
+            running: running, prefillTokens: prefill, pages: pages, pageSize: 4, policy: policy, reusesPrefixes: reuses,
+            preemptionThreshold: threshold)
     }
 
-    @Test("those that decode come first, then prompts in order of arrival until the pass is full")
+    /// A prompt that shares no page with one of another seed.
+    private func prompt(_ count: Int, seed: Int32) -> [Int32] { (0..<Int32(count)).map { seed * 1000 + $0 } }
+
+    private func entry(_ sequence: Int, _ start: Int, _ count: Int, logits: Int, decode: Bool = false) -> Batch.Entry {
+        Batch.Entry(sequence: sequence, start: start, count: count, firstLogit: logits, isDecode: decode)
+    }
+
+    @Test("those that decode come first; the first prompt gets half of the rest, the shortest the other half")
     func order() {
-        let scheduler = Scheduler(maxRunning: 8, prefillBudget: 10)
-        var batch = Batch()
-        scheduler.next(
-            [
-                progress(0, 7, prompt: 7), progress(9, 10, prompt: 9), progress(4, 30, prompt: 30),
-                progress(0, 5, prompt: 5),
-            ],
-            into: &batch)
+        var world = World(limits(prefill: 16))
+        world.add(prompt(40, seed: 1), output: 4)
+        world.add(prompt(1, seed: 2), output: 4)
+        world.step()
+        world.add(prompt(30, seed: 3), output: 4)
+        world.add(prompt(5, seed: 4), output: 4)
+        world.step()
         #expect(
-            batch.entries == [
-                .init(sequence: 1, start: 9, count: 1, isLast: true, isDecode: true),
-                .init(sequence: 0, start: 0, count: 7, isLast: true, isDecode: false),
-                .init(sequence: 2, start: 4, count: 3, isLast: false, isDecode: false),
+            world.batch.entries == [
+                entry(1, 1, 1, logits: 1, decode: true), entry(0, 12, 8, logits: 20), entry(3, 0, 5, logits: 4),
+                entry(2, 0, 3, logits: 3),
             ])
-        #expect(batch.tokens == 11)
-        #expect(batch.mode == .mixed)
+        #expect(world.batch.tokens == 17)
+        #expect(world.batch.mode == .mixed)
     }
 
-    @Test("a prompt of one token is prompt, not decode") func singleToken() {
-        var batch = Batch()
-        Scheduler(maxRunning: 1, prefillBudget: 4).next([progress(0, 1, prompt: 1)], into: &batch)
-        #expect(batch.mode == .extend)
-        Scheduler(maxRunning: 1, prefillBudget: 4).next([progress(1, 2, prompt: 1)], into: &batch)
-        #expect(batch.mode == .decode)
+    @Test("what nobody else asks for, the first prompt gets")
+    func wholeBudget() {
+        var world = World(limits(prefill: 16))
+        world.add(prompt(40, seed: 1), output: 1)
+        world.step()
+        #expect(world.batch.entries == [entry(0, 0, 16, logits: 16)])
+        world.add(prompt(3, seed: 2), output: 1)
+        world.step()
+        #expect(world.batch.entries == [entry(0, 16, 12, logits: 28), entry(1, 0, 3, logits: 2)])
     }
 
-    @Test("every prompt token is computed exactly once, whatever the budget", arguments: [1, 2, 5, 64])
-    func chunks(budget: Int) {
-        let scheduler = Scheduler(maxRunning: 4, prefillBudget: budget)
-        let prompts = [13, 1, 40]
-        var computed = [0, 0, 0]
-        var batch = Batch()
-        for _ in 0..<200 {
-            scheduler.next(
-                zip(computed, prompts).map { progress($0, $1, prompt: $1) }.enumerated().map { $1 }, into: &batch)
-            let prefill = batch.entries.filter { !$0.isDecode }
-            #expect(prefill.reduce(0) { $0 + $1.count } <= budget)
-            for entry in prefill {
-                #expect(entry.start == computed[entry.sequence])
-                computed[entry.sequence] += entry.count
-                #expect(entry.isLast == (computed[entry.sequence] == prompts[entry.sequence]))
-            }
-            if computed == prompts { return }
+    @Test("a prompt of one token is prompt, not decode")
+    func singleToken() {
+        var world = World(limits())
+        world.add([7], output: 2)
+        world.step()
+        #expect(world.batch.mode == .extend)
+        world.step()
+        #expect(world.batch.mode == .decode)
+    }
+
+    @Test("pages are leased as a sequence grows")
+    func growth() {
+        var world = World(limits())
+        world.add(prompt(5, seed: 1), output: 12)
+        var used: [Int] = []
+        for _ in 0..<6 {
+            world.step()
+            used.append(world.scheduler.usedPages)
         }
-        Issue.record("prompts were not finished: \(computed)")
+        #expect(used == [2, 2, 2, 2, 3, 3])
     }
 
-    @Test("a request joins only when a place and all its pages are free") func admission() {
-        let scheduler = Scheduler(maxRunning: 2, prefillBudget: 4)
-        #expect(scheduler.admits(pages: 3, running: 1, freePages: 3))
-        #expect(!scheduler.admits(pages: 4, running: 1, freePages: 3))
-        #expect(!scheduler.admits(pages: 1, running: 2, freePages: 3))
+    @Test("a shared prompt is computed once, even when all who bring it come at once")
+    func sharing() {
+        var world = World(limits(prefill: 256))
+        let system = prompt(40, seed: 1)
+        for seed in 2..<6 { world.add(system + prompt(3, seed: Int32(seed)), output: 3) }
+        world.step()
+        #expect(world.batch.entries.map(\.start) == [0, 40, 40, 40])
+        #expect(world.batch.tokens == 43 + 3 * 3)
+        #expect(world.sequences.map(\.cachedTokens) == [0, 40, 40, 40])
+        world.finish()
+        // Whole pages only, and the last token is computed for its logits.
+        world.add(Array(system.prefix(40)), output: 1)
+        world.step()
+        #expect(world.batch.entries == [entry(0, 36, 4, logits: 39)])
     }
-}
 
-@Suite struct PagePoolTests {
-    @Test("pages are in one place at any time") func integrity() {
-        var pool = PagePool(pageCount: 10)
-        let a = pool.lease(4) ?? []
-        let b = pool.lease(6) ?? []
-        #expect(Set(a + b).count == 10)
-        #expect(pool.lease(1) == nil)
-        pool.checkIntegrity(leased: [a, b])
-        pool.release(a)
-        #expect(pool.freeCount == 4)
-        pool.checkIntegrity(leased: [b])
-        #expect(pool.lease(4) == a)
+    @Test("a conversation goes on where it ended")
+    func outputIsKept() {
+        var world = World(limits())
+        let first = world.add(prompt(10, seed: 1), output: 9)
+        world.finish()
+        world.add(first.tokens + [5, 6], output: 1)
+        world.step()
+        // The last of 19 tokens was never fed.
+        #expect(world.batch.entries == [entry(0, 16, 5, logits: 20)])
+    }
+
+    @Test("what is asked of the prompt's positions is computed, not taken from the cache")
+    func wantedPositions() {
+        var world = World(limits())
+        world.add(prompt(40, seed: 1), output: 1)
+        world.finish()
+        world.add(prompt(40, seed: 1), output: 1, logprobs: 0)
+        world.step()
+        #expect(world.batch.entries == [entry(0, 0, 40, logits: 0)])
+        world.finish()
+        world.add(prompt(40, seed: 1), output: 1, logprobs: 22)
+        world.step()
+        #expect(world.batch.entries == [entry(0, 20, 20, logits: 21)])
+        world.finish()
+        world.add(prompt(40, seed: 1), output: 1, experts: 9)
+        world.step()
+        #expect(world.batch.entries == [entry(0, 8, 32, logits: 39)])
+        #expect(world.sequences.map(\.cachedTokens) == [0, 0, 20, 8])
+    }
+
+    @Test("without the tree every prompt is computed, and every page is free again")
+    func disabled() {
+        var world = World(limits(reuses: false))
+        for _ in 0..<2 {
+            world.add(prompt(40, seed: 1), output: 5)
+            world.finish()
+        }
+        #expect(world.computed == 2 * 44)
+        #expect(world.scheduler.usedPages == 0)
+    }
+
+    @Test("when pages run out, the youngest waits, and goes on without a token lost", arguments: [false, true])
+    func preemption(reuses: Bool) {
+        // 60 pages of four, and three who will need 55 each.
+        var world = World(limits(pages: 60, reuses: reuses))
+        let old = world.add(prompt(20, seed: 1), output: 200)
+        let young = world.add(prompt(20, seed: 2), output: 200)
+        while world.scheduler.preemptions == 0 { world.step() }
+        #expect(old.computed + young.reached >= 60 * 4 - 8)
+        #expect(world.scheduler.waiting.map(\.number) == [young.number])
+        #expect(young.pages.isEmpty && young.tokens.count == young.reached + 1)
+        // Who comes later stands behind.
+        let late = world.add(prompt(20, seed: 3), output: 200)
+        while late.tokens.count == 20 { world.step() }
+        #expect(old.tokens.count == 220 && young.reached > 100)
+        world.finish()
+        #expect(old.cachedTokens == 0 && young.cachedTokens == 0)
+        let lengths = world.sequences.map(\.tokens.count)
+        #expect(lengths == [220, 220, 220])
+    }
+
+    @Test("what is still in the tree need not be computed again")
+    func resumption() {
+        var world = World(limits(running: 2, pages: 60, threshold: 1))
+        let low = world.add(prompt(80, seed: 1), output: 20)
+        world.add(prompt(20, seed: 2), output: 20)
+        for _ in 0..<4 { world.step() }
+        world.add(prompt(8, seed: 3), output: 2, priority: 1)
+        world.step()
+        #expect(world.scheduler.waiting.map(\.number) == [2])
+        world.finish()
+        #expect(low.tokens.count == 100)
+        // Of the 23 that the second had computed, three were not in a full page.
+        #expect(world.computed == (99 + 39 + 9) + 3)
+    }
+
+    @Test("a request joins when there are pages for what all will know soon")
+    func admission() {
+        var world = World(limits(pages: 60))
+        for seed in 1...3 { world.add(prompt(20, seed: Int32(seed)), output: 200) }
+        world.scheduler.admit()
+        // Each needs 21 pages for 20 + 64 tokens.
+        #expect(world.scheduler.running.count == 2)
+        #expect(world.scheduler.waiting.count == 1)
+    }
+
+    @Test("a flood of long prompts holds up neither those who decode nor a short one")
+    func flood() {
+        var world = World(limits(running: 64, prefill: 64, pages: 4000))
+        let decoding = world.add(prompt(4, seed: 1), output: 40)
+        world.step()
+        for seed in 2..<40 { world.add(prompt(300, seed: Int32(seed)), output: 2) }
+        world.step()
+        let short = world.add(prompt(20, seed: 99), output: 2)
+        world.step()
+        #expect(short.tokens.count == 21)
+        for _ in 0..<20 { world.step() }
+        #expect(decoding.tokens.count == 4 + 23)
+        // The first of the flood gets half of every pass.
+        #expect(world.sequences[1].tokens.count >= 301)
+        world.finish()
+        #expect(world.sequences.allSatisfy { $0.tokens.count == $0.lengthLimit })
+    }
+
+    @Test("a flood of short prompts does not hold up a long one")
+    func shortFlood() {
+        var world = World(limits(running: 64, prefill: 64, pages: 4000))
+        let long = world.add(prompt(320, seed: 1), output: 1)
+        var steps = 0
+        while long.tokens.count == 320 {
+            for seed in 0..<8 { world.add(prompt(8, seed: Int32(100 + steps * 8 + seed)), output: 1) }
+            world.step()
+            steps += 1
+        }
+        #expect(steps == 10)
+    }
+
+    @Test("lpm prefers what the tree knows, but its patience ends")
+    func longestPrefixMatch() {
+        var world = World(limits(running: 1, policy: .longestPrefixMatch))
+        let known = prompt(40, seed: 1)
+        world.add(known, output: 1)
+        world.finish()
+        world.add(prompt(8, seed: 2), output: 3)
+        world.step()
+        let stranger = world.add(prompt(20, seed: 3), output: 1)
+        for seed in 0..<50 { world.add(known + [Int32(seed)], output: 1) }
+        var passed = 0
+        while stranger.tokens.count == 20 {
+            world.step()
+            passed = world.sequences.dropFirst(3).count { $0.tokens.count == $0.lengthLimit }
+        }
+        #expect(passed == Scheduler.patience)
+    }
+
+    @Test("a higher priority goes first, and takes a place when it is enough higher")
+    func priorities() {
+        var world = World(limits(running: 2))
+        world.add(prompt(8, seed: 1), output: 30)
+        let low = world.add(prompt(8, seed: 2), output: 30, priority: -5)
+        world.step()
+        let high = world.add(prompt(8, seed: 3), output: 2, priority: 4)
+        let higher = world.add(prompt(8, seed: 4), output: 2, priority: 5)
+        world.step()
+        #expect(world.scheduler.running.map(\.number) == [higher.number, 1])
+        #expect(world.scheduler.waiting.map(\.number) == [high.number, low.number])
+        #expect(world.scheduler.preemptions == 1)
+        world.finish()
+        #expect(low.tokens.count == 38)
+    }
+
+    @Test("the tree is emptied only at rest")
+    func flush() {
+        var world = World(limits())
+        world.add(prompt(20, seed: 1), output: 3)
+        world.step()
+        let early = world.scheduler.flush()
+        #expect(!early)
+        world.finish()
+        let late = world.scheduler.flush()
+        #expect(late)
+        world.scheduler.checkIntegrity()
+        world.add(prompt(20, seed: 1), output: 1)
+        world.step()
+        #expect(world.batch.tokens == 20)
+    }
+
+    @Test(
+        "any storm: no page lost or shared wrongly, every token computed before it is read, every answer given once",
+        arguments: [(5, false, SchedulePolicy.firstComeFirstServed), (24, true, .firstComeFirstServed)]
+            + [(24, false, .longestPrefixMatch), (24, true, .longestPrefixMatch), (200, true, .firstComeFirstServed)])
+    func storm(pages: Int, reuses: Bool, policy: SchedulePolicy) {
+        var random = SeededGenerator(seed: UInt64(pages))
+        var (preemptions, cached) = (0, 0)
+        for round in 0..<12 {
+            var world = World(
+                limits(
+                    running: .random(in: 1...6, using: &random), prefill: .random(in: 1...40, using: &random),
+                    pages: pages, policy: policy, reuses: reuses, threshold: .random(in: 1...3, using: &random)))
+            for _ in 0..<60 {
+                if Int.random(in: 0..<3, using: &random) == 0 {
+                    let capacity = pages * 4
+                    let count = Int.random(in: 1..<capacity, using: &random)
+                    // Few different tokens, so that prompts begin alike, or fill equal pages by chance.
+                    let ids = (0..<count).map { _ in Int32(Int.random(in: 0..<8, using: &random) / 7) }
+                    let output = Int.random(in: 0...min(30, capacity - count), using: &random)
+                    let asks = Int.random(in: 0..<4, using: &random) == 0
+                    world.add(
+                        ids, output: output, logprobs: asks ? .random(in: 0...count, using: &random) : nil,
+                        experts: asks ? .random(in: 0...count, using: &random) : nil,
+                        priority: .random(in: 0...4, using: &random))
+                }
+                if Int.random(in: 0..<10, using: &random) == 0 { world.cancel(using: &random) }
+                world.step()
+                world.scheduler.checkIntegrity()
+            }
+            world.finish()
+            #expect(world.scheduler.isIdle && world.scheduler.usedPages == 0, "round \(round)")
+            for sequence in world.sequences where !world.cancelled.contains(sequence.number) {
+                #expect(sequence.tokens.count == sequence.lengthLimit)
+            }
+            preemptions += world.scheduler.preemptions
+            cached += world.sequences.reduce(0) { $0 + $1.cachedTokens }
+        }
+        #expect(preemptions > 10)
+        #expect((cached > 100) == reuses)
     }
 }

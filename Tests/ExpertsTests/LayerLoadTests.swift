@@ -19,7 +19,7 @@ import Testing
             let shares = row.map { Double($0) / Double(total) }
             let bits = shares.filter { $0 > 0 }.reduce(0) { $0 - $1 * Foundation.log2($1) }
             #expect(
-                load.pairs == total && load.topShare == shares.max()
+                load.pairs == Double(total) && load.topShare == shares.max()
                     && load.hottest == row.firstIndex(of: row.max() ?? 0))
             #expect(abs(load.entropy - bits / Foundation.log2(Double(experts))) < 1e-12)
             #expect(load.active == row.count { $0 > 0 })
@@ -44,6 +44,22 @@ import Testing
         #expect(idle.entropy == 1 && idle.topShare == 0 && idle.active == 0 && idle.pairs == 0)
         #expect(LayerLoad(layer: 3, [7]).entropy == 1)
         #expect(HotExpert.hottest([0, 0], experts: 2, limit: 3).isEmpty)
+    }
+
+    @Test("loads of any size and scale, also beyond 64 bits")
+    func scales() {
+        let loads: [Float] = [1e30, 1e30, 2e30, 0]
+        let load = LayerLoad(layer: 0, loads)
+        #expect(load.topShare == 0.5 && load.hottest == 2 && load.active == 3)
+        #expect(abs(load.pairs / 4e30 - 1) < 1e-6)
+        #expect(abs(load.entropy - 0.75) < 1e-12)
+        let counts = [Int64](repeating: .max, count: 4)
+        #expect(LayerLoad(layer: 0, counts).entropy == 1)
+        #expect(HotExpert.hottest(counts, experts: 2, limit: 1).first?.share == 0.5)
+        #expect(HotSet(counts, experts: 2).verdict == .absent)
+        #expect(TerminalHeatMap().text(counts, experts: 2).contains("50.0 %"))
+        let tiny = LayerLoad(layer: 0, [Double.leastNonzeroMagnitude, 1e300])
+        #expect(tiny.entropy == 0 && tiny.topShare == 1)
     }
 
     @Test("the verdict follows the load's shape")

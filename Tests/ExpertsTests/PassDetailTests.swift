@@ -1,9 +1,10 @@
 // Recording of single passes and tokens: golden dumps, requests, and the byte budget.
 
-import Experts
 import Foundation
 import Support
 import Testing
+
+@testable import Experts
 
 @Suite struct PassDetailTests {
     private struct Input: Decodable {
@@ -143,7 +144,7 @@ import Testing
     @Test("tokens beyond the budget are dropped and counted")
     func budget() throws {
         let placement = try Placement.trivial(layers: 2, logicalExperts: 4)
-        let settings = RecorderSettings(mode: .perToken, byteBudget: 1000)
+        let settings = RecorderSettings(mode: .perToken, byteBudget: 2000)
         let recorder = Recorder(layers: 2, logicalExperts: 4, physicalExperts: 4, topK: 2, settings: settings)
         let detail = PassDetail(layers: 2, topK: 2, capacity: 10)
         var counts = PassCounts(placement: placement)
@@ -153,10 +154,38 @@ import Testing
             counts.begin(pass: number, mode: .extend, tokens: 10, placement: placement)
             recorder.append(counts, detail: detail)
         }
+        let used = recorder.bytesInHand
         let dump = recorder.dump()
-        // Each pass takes 32 bytes of counts, 12 of runs, 40 of ids and 80 of experts.
-        #expect(dump.kept == 1000 / 164 && dump.dropped == PassTally(passes: 14, tokens: 140))
-        #expect(Recording(dump).dropped.passes == 14 && Recording(dump).recorded?.tokens == 200)
+        // Each pass takes 32 bytes of counts, 12 of runs, 40 of ids and 80 of experts, and a place in a list; the
+        // request's id may come to each chunk.
+        let each = 164 + PassRecord.size + PassDetail.Run.cost(of: "a")
+        #expect(used <= 2000 && used + each > 2000 && dump.kept >= 2000 / each)
+        #expect(dump.dropped == PassTally(passes: 20 - dump.kept, tokens: 200 - 10 * dump.kept))
+        #expect(Recording(dump).dropped.passes == 20 - dump.kept && Recording(dump).recorded?.tokens == 200)
+    }
+
+    @Test("the ids of requests take part of the budget, before they are kept", arguments: [1, 50, 10_000, 200_000])
+    func longIDs(length: Int) throws {
+        let placement = try Placement.trivial(layers: 2, logicalExperts: 4)
+        let settings = RecorderSettings(mode: .perToken, byteBudget: 100_000)
+        let recorder = Recorder(layers: 2, logicalExperts: 4, physicalExperts: 4, topK: 2, settings: settings)
+        let detail = PassDetail(layers: 2, topK: 2, capacity: 1)
+        var counts = PassCounts(placement: placement)
+        recorder.start()
+        for number in 1...600 {
+            let id = "\(number)"
+            fill(
+                detail, tokens: 1, slots: 4, request: String(repeating: "x", count: max(0, length - id.count)) + id)
+            counts.begin(pass: number, mode: .decode, tokens: 1, placement: placement)
+            recorder.append(counts, detail: detail)
+            #expect(recorder.bytesInHand <= 100_000)
+        }
+        let recording = Recording(recorder.dump())
+        // 56 bytes of numbers, and what is noted of each pass and each id.
+        let kept = recording.requests.reduce(0) { $0 + $1.utf8.count + 56 + PassRecord.size + 128 }
+        #expect(kept <= 100_000 && recording.rows == recording.requests.count)
+        #expect(recording.rows >= 80_000 / (length + 3 + 56 + PassRecord.size + 128))
+        #expect(recording.dropped.passes == 600 - recording.rows)
     }
 
     @Test(

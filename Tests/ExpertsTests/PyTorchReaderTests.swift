@@ -253,6 +253,24 @@ private func plain(_ value: ArchiveValue) -> ArchiveValue {
         }
     }
 
+    @Test("a tensor that is shared counts each time")
+    func sharedTensors() throws {
+        // 512 KiB out of one element; a small archive's tensors may take 1 MiB and a little.
+        let view = [0x80] + Self.view(0, [1 << 17], [0]).dropLast() + Array("q\0".utf8)
+        func read(_ end: [UInt8]) throws -> ArchiveValue {
+            try PyTorchArchive.read(
+                ForeignZip.archive(pickle: view + end, storages: [[UInt8](repeating: 0, count: 24)]))
+        }
+        guard case .tuple(let two) = try read(Array("h\0".utf8) + [0x86, 0x2E]) else {
+            Issue.record("no tuple")
+            return
+        }
+        #expect(two.count == 2 && two[0] == two[1])
+        #expect(throws: ArchiveError.refused("it uses its tensors far too often")) {
+            try read(Array("h\0h\0".utf8) + [0x87, 0x2E])
+        }
+    }
+
     @Test("a list that is shared shows what was appended later, as in Python")
     func sharing() throws {
         let pickle: [UInt8] = [0x80, 2] + Array("(]q\0h\0K\u{5}at.".utf8)

@@ -339,7 +339,7 @@ extension Recorder {
         for mode in [RecorderMode.stat, .perPass] {
             let recorder = Recorder(
                 layers: 1, logicalExperts: 2, physicalExperts: 2, topK: 1,
-                settings: .init(mode: mode, capacity: .unbounded, byteBudget: 80))
+                settings: .init(mode: mode, capacity: .unbounded, byteBudget: 10 * (8 + PassRecord.size)))
             recorder.start()
             for number in 1...15 { recorder.append(pass(placement, Int32(number), tokens: 3)) }
             var dump = recorder.dump()
@@ -351,5 +351,49 @@ extension Recorder {
             dump = recorder.dump()
             #expect(dump.kept == 1 && dump.dropped == PassTally(), "a dump makes room")
         }
+    }
+
+    /// A recorder of passes with room for `passes` of them.
+    private func perPass(room passes: Int) -> Recorder {
+        Recorder(
+            layers: 1, logicalExperts: 2, physicalExperts: 2, topK: 1,
+            settings: .init(mode: .perPass, byteBudget: passes * (8 + PassRecord.size)))
+    }
+
+    @Test("behind a dump with dropped passes that is put back, no newer row hides the gap")
+    func restoreDropped() throws {
+        let placement = try Placement.trivial(layers: 1, logicalExperts: 2)
+        let (recorder, reference) = (perPass(room: 4), perPass(room: 4))
+        recorder.start()
+        reference.start()
+        for number in 1...9 { reference.append(pass(placement, Int32(number))) }
+        for number in 1...6 { recorder.append(pass(placement, Int32(number))) }
+        let dump = recorder.dump()
+        #expect(dump.kept == 4 && dump.dropped.passes == 2)
+        for number in 7...8 { recorder.append(pass(placement, Int32(number))) }
+        recorder.restore(dump)
+        recorder.append(pass(placement, 9))
+        #expect(recorder.snapshot().timeOrderedCounts() == [1, 0, 2, 0, 3, 0, 4, 0])
+        #expect(recorder.dropped == PassTally(passes: 5, tokens: 5) && recorder.recorded.passes == 9)
+        #expect(Recording(recorder.dump()) == Recording(reference.dump()))
+    }
+
+    @Test("a dump that is put back pushes newer rows out of the budget, never itself")
+    func restoreFull() throws {
+        let placement = try Placement.trivial(layers: 1, logicalExperts: 2)
+        let recorder = perPass(room: 4)
+        recorder.start()
+        for number in 1...3 { recorder.append(pass(placement, Int32(number))) }
+        let dump = recorder.dump()
+        for number in 4...6 { recorder.append(pass(placement, Int32(number))) }
+        recorder.restore(dump)
+        #expect(recorder.bytesInHand <= recorder.settings.byteBudget)
+        #expect(recorder.snapshot().timeOrderedCounts() == [1, 0, 2, 0, 3, 0])
+        #expect(recorder.dropped.passes == 3 && recorder.snapshot().totals == [21, 0])
+        recorder.append(pass(placement, 7))
+        #expect(recorder.snapshot().kept == 3 && recorder.dropped.passes == 4)
+        recorder.start()
+        for number in 1...9 { recorder.append(pass(placement, Int32(number))) }
+        #expect(recorder.snapshot().kept == 4)
     }
 }

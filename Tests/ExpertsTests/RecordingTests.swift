@@ -153,6 +153,25 @@ private func randomRecording(_ mode: RecorderMode, seed: UInt64) throws -> Recor
         #expect(bare.rows == 1 && bare.layers == 2 && bare.totals == [1, 2, 3, 4])
     }
 
+    @Test("whole numbers may be floats; fractions are named, with what they serve for")
+    func realCounts() throws {
+        let read = try Recording(bytes: Array("{\"logical_count\": [[1.0, 2e0], [3, 4]]}".utf8))
+        #expect(read.totals == [1, 2, 3, 4])
+        let tensor = ArchiveTensor(shape: [1, 2], elements: .float32([5, 6]))
+        let archive = try PyTorchArchive.bytes(.dictionary([.init("logical_count", .tensor(tensor))]), root: "r")
+        #expect(try Recording(bytes: archive).totals == [5, 6])
+        #expect(
+            throws: RecordingError.malformed(
+                found: "1.5 in logical_count",
+                expected: "a table of whole numbers; real ones serve planning, analysis and advice alone")
+        ) {
+            try Recording(bytes: Array("{\"logical_count\": [[1, 1.5]]}".utf8))
+        }
+        for text in ["[[1e30, 1]]", "[[null, 1]]", "[[\"1\", 1]]", "[[4294967296, 1]]"] {
+            #expect(throws: RecordingError.self) { try Recording(bytes: Array("{\"logical_count\": \(text)}".utf8)) }
+        }
+    }
+
     @Test("a file cut off anywhere is an error", arguments: Recording.Format.allCases, RecorderMode.allCases)
     func truncated(format: Recording.Format, mode: RecorderMode) throws {
         let whole = try randomRecording(mode, seed: 1).bytes(format)

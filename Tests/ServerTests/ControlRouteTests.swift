@@ -133,6 +133,11 @@ import Text
         #expect(reply.text.hasPrefix("Cache flushed."))
         fixture.engine.state.withLock { $0.statistics.runningRequests = 1 }
         #expect(try await fixture.send(.get, "/flush_cache").status == 400)
+        #expect(try await fixture.send(.get, "/flush_cache?timeout=soon").status == 400)
+        async let patient = fixture.send(.post, "/flush_cache?timeout=60")
+        try await eventually { fixture.engine.state.withLock { $0.calls.count { $0 == "flush" } } > 3 }
+        fixture.engine.state.withLock { $0.statistics.runningRequests = 0 }
+        #expect(try await patient.status == 200)
     }
 
     @Test("aborting ends a request by name, a batch by its common name, or all")

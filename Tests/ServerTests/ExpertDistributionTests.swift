@@ -81,7 +81,8 @@ import Testing
             "sglang:e2e_request_latency_seconds_bucket{\(labels),le=\"+Inf\"} 0",
             "switchyard:expert_top1_share{\(labels),layer=\"1\"} 0.5",
             "switchyard:experts_active{\(labels),layer=\"0\"} 1", "switchyard:expert_recording_cost{\(labels)} 0.005",
-            "sglang:eplb_balancedness_count{\(labels)} 1",
+            "sglang:eplb_balancedness_count{\(labels),forward_mode=\"decode\"} 1",
+            "sglang:eplb_balancedness_sum{\(labels),forward_mode=\"decode\"} 1",
         ] {
             #expect(lines.contains(line), "\(line)")
         }
@@ -91,6 +92,39 @@ import Testing
             if line.hasPrefix("# TYPE ") { family = String(line.split(separator: " ")[2]) }
             #expect(line.hasPrefix("#") || line.hasPrefix(family))
         }
+    }
+
+    @Test("the stream sends the counts when they change, and ends when recording does")
+    func stream() async throws {
+        let first = try status()
+        var second = first
+        second.period = 1  // as many passes again after a dump
+        let fixture = try fixture(nil)
+        // The first question is whether there is anything to stream.
+        fixture.engine.state.withLock { $0.recordings = [first, first, first, second, second, nil] }
+        let reply = try await fixture.send(.get, "/expert_distribution/stream")
+        #expect(reply.headers[.contentType]?.hasPrefix("text/event-stream") == true)
+        let events = try reply.text.components(separatedBy: "\n\n").dropLast().map { try JSON(String($0.dropFirst(6))) }
+        #expect(events.count == 2)
+        for event in events {
+            #expect(event["passes"] == 1 && event["tokens"] == 4)
+            #expect(event["counts"] == [[4, 0, 0], [1, 1, 2]])
+        }
+    }
+
+    @Test("the line of the log has sglang's fields in their order")
+    func logLine() throws {
+        #expect(
+            BalancednessLog.line(try status())
+                == "[Expert Balancedness] forward_pass_id=1 current_pass_balancedness=1.000 "
+                + "last_10_average_balancedness=1.000 last_100_average_balancedness=1.000 "
+                + "last_1000_average_balancedness=1.000 gpu_physical_count_sum=8")
+        var empty = try status()
+        empty = RecordingStatus(
+            snapshot: Recorder(
+                layers: 2, logicalExperts: 3, physicalExperts: 3, topK: 1, settings: RecorderSettings()
+            ).snapshot())
+        #expect(BalancednessLog.line(empty) == nil)
     }
 
     @Test("requests fill the histograms")

@@ -170,7 +170,7 @@ import Text
             (#"{"text": "a", "sampling_params": {"max_new_tokens": -1}}"#, "0 or more"),
             (#"{"text": "a", "sampling_params": {"max_new_tokens": 3, "min_new_tokens": 4}}"#, "0 to the 3 tokens"),
             (#"{"text": "a", "sampling_params": {"frequency_penalty": 3}}"#, "-2 to 2"),
-            (#"{"text": "a", "sampling_params": {"repetition_penalty": 0}}"#, "repetition_penalty is 0"),
+            (#"{"text": "a", "sampling_params": {"repetition_penalty": -0.5}}"#, "repetition_penalty is -0.5"),
             (#"{"text": "a", "sampling_params": {"n": 0}}"#, "from 1 to 128"),
             (#"{"text": "a", "sampling_params": {"stop_token_ids": [8192]}}"#, "0 to 8191"),
             (#"{"text": "a", "sampling_params": {"logit_bias": {"x": 1}}}"#, "sampling_params.logit_bias"),

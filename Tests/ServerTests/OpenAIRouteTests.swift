@@ -56,6 +56,21 @@ import Text
         #expect(json["usage"]["total_tokens"] == .number(Double(3 + 3 * ids.count)))
     }
 
+    @Test("tokens that were found in the cache are reported, once per prompt; priority reaches the engine")
+    func cachedTokens() async throws {
+        let ids = try Fixture.ids(Self.words)
+        let fixture = try Fixture(ScriptedEngine { .events(.reply(ids, to: $0, cachedTokens: 16)) })
+        let many = #"{"prompt": [[1, 2, 3], [4]], "n": 3, "priority": 7}"#
+        let completion = try await fixture.post("/v1/completions", many)
+        #expect(completion["usage"]["prompt_tokens_details"]["cached_tokens"] == 32)
+        let messages = #"{"messages": [{"role": "user", "content": "Hi"}], "priority": 7}"#
+        let chat = try await fixture.post("/v1/chat/completions", messages)
+        #expect(chat["usage"]["prompt_tokens_details"]["cached_tokens"] == 16)
+        let native = try await fixture.post("/generate", #"{"text": "Hi", "priority": 7}"#)
+        #expect(native["meta_info"]["cached_tokens"] == 16)
+        #expect(fixture.engine.state.withLock { $0.submitted.allSatisfy { $0.priority == 7 } })
+    }
+
     @Test("log-probabilities of completions are parallel lists, the prompt's too with echo")
     func completionLogprobs() async throws {
         let fixture = try fixture()

@@ -24,6 +24,8 @@ final class ScriptedEngine: InferenceEngine {
         var calls: [String] = []
         var isRecorderOff = false
         var recording: RecordingStatus?
+        /// What the next questions about `recording` are told, one each.
+        var recordings: [RecordingStatus?] = []
         var statistics = EngineStatistics()
         var open: [String: AsyncStream<GenerationEvent>.Continuation] = [:]
     }
@@ -75,6 +77,13 @@ final class ScriptedEngine: InferenceEngine {
 
     func statistics() async -> EngineStatistics { state.withLock { $0.statistics } }
 
+    func flushCache() async -> Bool {
+        state.withLock { state in
+            state.calls.append("flush")
+            return state.statistics.runningRequests == 0
+        }
+    }
+
     func startRecording() async throws(EngineError) { try control("start") }
 
     func stopRecording() async throws(EngineError) { try control("stop") }
@@ -84,7 +93,9 @@ final class ScriptedEngine: InferenceEngine {
         return "/records/one.pt"
     }
 
-    func recordingStatus() async -> RecordingStatus? { state.withLock { $0.recording } }
+    func recordingStatus() async -> RecordingStatus? {
+        state.withLock { $0.recordings.isEmpty ? $0.recording : $0.recordings.removeFirst() }
+    }
 
     func shutdown(deadline: Duration) async { state.withLock { $0.calls.append("shutdown") } }
 
@@ -100,7 +111,9 @@ final class ScriptedEngine: InferenceEngine {
 extension [GenerationEvent] {
     /// A whole reply of `ids`, with log-probabilities where `request` asks for them: −0.5 for each id, and NaN for the
     /// first position of the prompt.
-    static func reply(_ ids: [Int32], to request: GenerationRequest, finish: FinishReason = .length) -> Self {
+    static func reply(
+        _ ids: [Int32], to request: GenerationRequest, finish: FinishReason = .length, cachedTokens: Int = 0
+    ) -> Self {
         func position(_ id: Int32, _ options: LogprobOptions, isFirst: Bool = false) -> PositionLogprobs {
             guard !isFirst else { return PositionLogprobs(token: TokenLogprob(id: id, logprob: .nan)) }
             return PositionLogprobs(
@@ -116,7 +129,7 @@ extension [GenerationEvent] {
                 }
             }
         }
-        return [.prompt(cachedTokens: 0, logprobs: prompt ?? [])]
+        return [.prompt(cachedTokens: cachedTokens, logprobs: prompt ?? [])]
             + ids.map { id in .token(id: id, logprobs: options.map { position(id, $0) }) } + [.finished(finish)]
     }
 }

@@ -117,11 +117,11 @@ import Text
     }
 }
 
-/// Waits until `condition` holds, at most a minute.
+/// Waits until `condition` holds, at most five minutes.
 func eventually(_ condition: @Sendable () async -> Bool) async throws {
-    let deadline = ContinuousClock.now + .seconds(60)
+    let deadline = ContinuousClock.now + .seconds(300)
     while await !condition() {
-        try #require(ContinuousClock.now < deadline, "waited for a minute")
+        try #require(ContinuousClock.now < deadline, "waited for five minutes")
         try await Task.sleep(for: .milliseconds(5))
     }
 }

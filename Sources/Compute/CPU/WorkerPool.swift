@@ -101,8 +101,8 @@ public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written
         }
     }
 
-    /// How many lanes a call is divided into: one per thread.
-    public var laneCount: Int { threadCount }
+    /// How many lanes a call is divided into: two per thread, so that a thread that was held up leaves work to the others.
+    public var laneCount: Int { threadCount == 1 ? 1 : 2 * threadCount }
 
     /// Calls `body` with `job` and each lane.
     public func forEachLane(_ job: UnsafeRawPointer, _ body: @convention(c) (UnsafeRawPointer, Int) -> Void) {
@@ -111,7 +111,7 @@ public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written
                 { arguments, begin, end in
                     guard let job = arguments?.assumingMemoryBound(to: LaneJob.self).pointee else { return }
                     for lane in begin..<end { job.body(job.job, lane) }
-                }, $0, items: threadCount, grain: 1)
+                }, $0, items: laneCount, grain: 1)
         }
     }
 

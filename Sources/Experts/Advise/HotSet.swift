@@ -40,12 +40,12 @@ public struct HotSet: Sendable, Equatable {
     ///   - experts: E.
     ///   - halves: the same of the first and of the second half of the passes, if known.
     public init(_ counts: [Int64], experts: Int, halves: (first: [Int64], second: [Int64])? = nil) {
-        let layers = LayerLoad.layers(counts, experts: experts).filter { $0.pairs > 0 }.map(\.layer)
+        let loads = LayerLoad.layers(counts, experts: experts).filter { $0.pairs > 0 }
+        let layers = loads.map(\.layer)
         let sets = layers.map { Self.hottest(counts, layer: $0, experts: experts) }
         self.experts = experts
         size = Self.median(sets.map(\.count)) ?? 0
-        pairsPerExpert =
-            layers.map { Int(counts[$0 * experts..<($0 + 1) * experts].reduce(0, +)) / experts }.min() ?? 0
+        pairsPerExpert = Int(min((loads.map(\.pairs).min() ?? 0) / Double(experts), 0x1p62))
         stability = halves.flatMap { halves in
             let overlaps = layers.compactMap { layer -> Double? in
                 let first = Self.hottest(halves.first, layer: layer, experts: experts)
@@ -84,12 +84,12 @@ public struct HotSet: Sendable, Equatable {
     /// The fewest experts that take half of a layer's load, the lower id first on a tie.
     private static func hottest(_ counts: [Int64], layer: Int, experts: Int) -> Set<Int> {
         let row = counts[layer * experts..<(layer + 1) * experts]
-        let total = row.reduce(0, +)
-        var taken: Int64 = 0
+        let total = row.reduce(0) { $0 + Double($1) }
+        var taken = 0.0
         var set: Set<Int> = []
         for (expert, count) in row.enumerated().sorted(by: { ($1.element, $0.offset) < ($0.element, $1.offset) }) {
             guard 2 * taken < total else { break }
-            taken += count
+            taken += Double(count)
             set.insert(expert)
         }
         return set

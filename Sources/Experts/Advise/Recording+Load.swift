@@ -16,24 +16,44 @@ extension Recording {
         return HotSet(totals, experts: logicalExperts, halves: halves)
     }
 
-    /// The balancedness of the last 1000 rows, layer by layer; nil when pairs are not known by slot.
-    public func balancednessWindow() -> BalancednessWindow? {
-        guard case .physical(let counts) = counts, let slots = physicalExperts else { return nil }
-        var window = BalancednessWindow(layers: layers)
-        let size = layers * slots
-        for (row, pass) in passes.enumerated().suffix(BalancednessWindow.capacity) {
-            let ranks = placements[pass.placement ?? 0].ranks
-            counts.withUnsafeBufferPointer { counts in
-                let row = UnsafeBufferPointer(rebasing: counts[row * size..<(row + 1) * size])
-                _ = window.append(counts: row, ranks: ranks)
-            }
+    /// Pairs per slot of every row, `[W, L, P]`; nil when they are not known.
+    var slotCounts: [Int32]? {
+        switch counts {
+        case .physical(let counts): counts
+        case .logical(let counts): placements.count == 1 && placements[0].isIdentity ? counts : nil
         }
-        return window
+    }
+
+    /// Calls `body` with the pass of every row, id 0 if it is not known, and the balancedness of its layers, `[L]`.
+    ///
+    /// - Returns: whether pairs are known by slot, without which there is no balancedness.
+    @discardableResult
+    func forEachRate(last limit: Int = .max, _ body: (Pass, [Float]) -> Void) -> Bool {
+        guard let counts = slotCounts, let slots = physicalExperts else { return false }
+        for row in rows - min(rows, limit)..<rows {
+            let pass = passes.count == rows ? passes[row] : Pass(id: 0, placement: 0)
+            let ranks = placements[pass.placement ?? 0].ranks
+            // Sums of 64 bits: a row of a file may count more than a pass ever does.
+            body(
+                pass,
+                (0..<layers).map { layer in
+                    let first = (row * layers + layer) * slots
+                    return Balancedness.rate(ofLayer: counts[first..<first + slots], ranks: ranks)
+                })
+        }
+        return true
+    }
+
+    /// The balancedness of the last 1000 used rows, layer by layer; nil when pairs are not known by slot.
+    public func balancednessWindow() -> BalancednessWindow? {
+        var window = BalancednessWindow(layers: layers)
+        let isKnown = withoutUnusedRows().forEachRate(last: BalancednessWindow.capacity) { window.append($1) }
+        return isKnown ? window : nil
     }
 
     /// Pairs per rank, summed over rows and layers; nil when pairs are not known by slot, or ranks differ in number.
     public func rankLoads() -> [Int64]? {
-        guard case .physical(let counts) = counts, let slots = physicalExperts, let ranks = placements.first?.ranks,
+        guard let counts = slotCounts, let slots = physicalExperts, let ranks = placements.first?.ranks,
             placements.allSatisfy({ $0.ranks == ranks })
         else { return nil }
         var loads = [Int64](repeating: 0, count: ranks)

@@ -87,7 +87,7 @@ extension SVGPlot {
         }
         let length = stretches[0].rows.count
         let axis =
-            (recording.passes.isEmpty ? "row, in the file's order" : "pass")
+            (recording.passes.isEmpty ? "used row, in the file's order" : "pass")
             + (length > 1 ? " (a bar: the mean of \(length))" : "")
             + "; blue: pairs per pass, red: share of a layer's hottest expert, mean over layers"
         let middle = Self.left + Self.inner / 2

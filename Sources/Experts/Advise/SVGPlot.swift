@@ -13,10 +13,12 @@ public struct SVGPlot: Sendable {
 
     private let recording: Recording
     private let name: String
+    private let extent: String
 
     /// A picture of `recording`; `name` says what it is, such as its file's name.
     public init(_ recording: Recording, name: String = "") {
-        self.recording = recording
+        self.recording = recording.withoutUnusedRows()
+        extent = recording.extent
         self.name = name
     }
 
@@ -41,7 +43,7 @@ public struct SVGPlot: Sendable {
         ]
         if let slots = recording.physicalExperts { facts.append("\(slots) slots") }
         if let topK = recording.topK { facts.append("top \(topK)") }
-        facts.append("\(recording.rows) passes kept")
+        facts.append(recording.passes.isEmpty ? extent : "\(recording.rows) passes kept")
         if let recorded = recording.recorded {
             facts.append("\(recorded.passes) recorded with \(recorded.tokens) tokens")
         }
@@ -67,7 +69,7 @@ public struct SVGPlot: Sendable {
 
     /// A number with at most three digits and a unit prefix: 1234 is 1.23k.
     static func short(_ value: Double) -> String {
-        guard value.isFinite else { return "-" }
+        guard abs(value) < 1e27 else { return "-" }
         for (size, unit) in [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")] where abs(value) >= size {
             return rounded(value / size) + unit
         }

@@ -51,11 +51,11 @@ public struct TerminalHeatMap: Sendable, Equatable {
         let labels = labels ?? (0..<layers).map { "layer \($0)" }
         let labelWidth = labels.map(\.count).max() ?? 0
         let perCell = (experts + width - 1) / width
-        let largest = Int(counts.max() ?? 0)
+        let largest = Int(clamping: counts.max() ?? 0)
 
         var text = ""
         for layer in 0..<layers {
-            let row = counts[layer * experts..<(layer + 1) * experts].map { Int($0) }
+            let row = counts[layer * experts..<(layer + 1) * experts].map { Int(clamping: $0) }
             let top = scale == .perLayer ? row.max() ?? 0 : largest
             let cells = stride(from: 0, to: experts, by: perCell).map { first in
                 row[first..<min(first + perCell, experts)].max() ?? 0
@@ -89,7 +89,7 @@ public struct TerminalHeatMap: Sendable, Equatable {
     /// The busiest expert, the lower id on a tie, and its share of the row in per cent.
     private func hottest(_ row: [Int]) -> String {
         guard let top = row.max(), top > 0, let expert = row.firstIndex(of: top) else { return " idle" }
-        let tenths = Int((Double(top) / Double(row.reduce(0, +)) * 1000).rounded())
+        let tenths = Int((Double(top) / row.reduce(0) { $0 + Double($1) } * 1000).rounded())
         let name = "e\(expert)"
         let share = "\(tenths / 10).\(tenths % 10) %"
         let column = { (text: String, width: Int) in String(repeating: " ", count: max(0, width - text.count)) }

@@ -46,18 +46,15 @@ extension LoadSeries {
         do throws(ArchiveError) {
             return try bytes.withUnsafeBufferPointer { bytes throws(ArchiveError) -> ArchiveValue? in
                 let bytes = UnsafeRawBufferPointer(bytes)
-                if bytes.starts(with: [0x50, 0x4B, 3, 4]) {
+                switch Recording.Format(content: bytes) {
+                case .pt:
                     let (value, note) = try PyTorchArchive.read(bytes, note: Recording.noteName)
                     return note == nil || withNotes ? value : nil
+                case .json:
+                    guard let value = JSONText.read(bytes) else { throw .damaged("text that is no JSON") }
+                    return value
+                case .safetensors: return nil
                 }
-                let first = bytes.first { !" \t\r\n".utf8.contains($0) }
-                guard first == UInt8(ascii: "{") || first == UInt8(ascii: "["), bytes.count < 9 || bytes[7] != 0 else {
-                    return nil
-                }
-                guard let value = JSONText.read(bytes) else {
-                    throw .damaged("text that is no JSON")
-                }
-                return value
             }
         } catch {
             if case .damaged("text that is no JSON") = error {

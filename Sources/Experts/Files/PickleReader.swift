@@ -32,6 +32,8 @@ struct PickleReader {
     private var values: Int
     /// Bytes that tensors may still take: views may share a storage, but not without end.
     var tensorBytes: Int
+    /// Bytes of tensors that the result may still have, each use of a shared one counted: readers copy them.
+    private var usedBytes: Int
 
     /// A machine for `stream`; `storage` gives the bytes of the archive's entry `data/<key>`.
     init(
@@ -42,6 +44,7 @@ struct PickleReader {
         self.storage = storage
         values = 4 * stream.count + (1 << 16)
         tensorBytes = 4 * archiveSize + (1 << 20)
+        usedBytes = tensorBytes
     }
 
     /// Runs the stream to its end.
@@ -124,7 +127,13 @@ struct PickleReader {
         guard depth <= Self.deepest else { throw .refused("its containers lie more than \(Self.deepest) deep") }
         guard values >= 0 else { throw .refused("its containers hold one another far too often") }
         switch objects[object] {
-        case .value(let value): return value
+        case .value(let value):
+            if case .tensor(let tensor) = value {
+                // Cannot overflow: the tensor exists.
+                usedBytes -= tensor.elements.count * tensor.elements.type.sizeInBytes
+                guard usedBytes >= 0 else { throw .refused("it uses its tensors far too often") }
+            }
+            return value
         case .list(let members): return .list(try list(members, depth: depth))
         case .tuple(let members): return .tuple(try list(members, depth: depth))
         case .dictionary(let members):

@@ -56,7 +56,7 @@ extension Placement {
             return String(beside)
         case .pt:
             let note = about.map { [(name: Recording.noteName, bytes: Array(Self.text($0).utf8))] } ?? []
-            let root = String(path.split(separator: "/").last?.dropLast(".pt".count) ?? "placement")
+            let root = String(ReplacingFile.name(path).dropLast(".pt".count))
             try Self.write(path) { sink in
                 try PyTorchArchive.write(archive, root: root.isEmpty ? "placement" : root, notes: note, to: sink)
             }
@@ -76,12 +76,8 @@ extension Placement {
     private static func write(
         _ path: String, _ body: ((UnsafeRawBufferPointer) throws -> Void) throws -> Void
     ) throws(ExpertFileError) {
-        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-        let folder = parts.dropLast().joined(separator: "/")
         do {
-            _ = try ReplacingFile.write(
-                folder: folder.isEmpty ? (path.hasPrefix("/") ? "/" : ".") : folder, name: String(parts.last ?? ""),
-                body)
+            try ReplacingFile.write(path, body)
         } catch {
             throw ExpertFileError(RecordingError(error, path: path), source: path)
         }

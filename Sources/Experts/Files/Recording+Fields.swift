@@ -90,6 +90,9 @@ extension Recording {
         }
         model = try fields.string("model")
         topK = try fields.int("top_k")
+        guard topK.map(Self.isPlausible(topK:)) ?? true else {
+            throw .malformed(found: "top_k \(topK ?? 0)", expected: "1 to \(Int16.max)")
+        }
         rank = try fields.int("rank") ?? 0
         multiplicity = try fields.int("multiplicity") ?? 1
         if let capacity = try fields.int("window_capacity"), let next = try fields.int("window_next_row") {
@@ -109,6 +112,7 @@ extension Recording {
         case .string(let text): averageUtilization = Double(text)
         default: break
         }
+        if averageUtilization?.isFinite == false { averageUtilization = nil }
         if case .list(let names)? = fields.scalar("requests") {
             for case .string(let name) in names { requests.append(name) }
         }
@@ -129,7 +133,7 @@ extension Recording {
                 throw .malformed(found: "physical counts", expected: "every pass's placement beside them")
             }
         }
-        try Self.check(counts)
+        try checkCounts()
         totals =
             try fields.int64("total_count", [layers, logicalExperts])
             ?? Self.sums(logicalCounts(), size: layers * logicalExperts)
@@ -140,12 +144,19 @@ extension Recording {
         tokens = try readTokens(fields)
     }
 
-    /// Refuses counts below zero.
-    static func check(_ counts: Counts) throws(RecordingError) {
+    /// Refuses counts below zero, and so many in one layer of a pass that those of an expert's slots leave 32 bits.
+    func checkCounts() throws(RecordingError) {
         switch counts {
         case .physical(let counts), .logical(let counts):
             guard counts.allSatisfy({ $0 >= 0 }) else {
                 throw .malformed(found: "a count below zero", expected: "counts from 0")
+            }
+        }
+        guard case .physical(let counts) = counts, let slots = physicalExperts else { return }
+        for first in stride(from: 0, to: counts.count, by: slots) {
+            let sum = counts[first..<first + slots].reduce(0 as Int64) { $0 + Int64($1) }
+            guard sum <= Int64(Int32.max) else {
+                throw .malformed(found: "\(sum) pairs in one layer of a pass", expected: "at most \(Int32.max)")
             }
         }
     }
@@ -162,6 +173,10 @@ extension Recording {
         var placements: [Placement] = []
         let size = map.count / shape[0]
         for index in 0..<shape[0] {
+            // So far from the end of 64 bits that any number of rebalances can follow.
+            guard (0...1 << 53).contains(epochs[index]) else {
+                throw .malformed(found: "epoch \(epochs[index])", expected: "a number from 0 to \(1 << 53)")
+            }
             do {
                 placements.append(
                     try Placement(
@@ -194,7 +209,7 @@ extension Recording {
                 }
                 pass.placement = Int(places[row])
             }
-            if let rates, rates[row].isFinite { pass.balancedness = Float(rates[row]) }
+            if let rates, Float(rates[row]).isFinite { pass.balancedness = Float(rates[row]) }
             passes.append(pass)
         }
         return passes

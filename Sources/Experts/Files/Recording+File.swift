@@ -15,6 +15,21 @@ extension Recording {
             guard let dot = path.lastIndex(of: ".") else { return nil }
             self.init(rawValue: path[path.index(after: dot)...].lowercased())
         }
+
+        /// The format that `bytes` look like, `.safetensors` when like no other.
+        init(content bytes: UnsafeRawBufferPointer) {
+            // The length that begins a safetensors file may look like anything, but its last byte is zero.
+            let mayBeOther = bytes.count < 9 || bytes[7] != 0
+            let first = bytes.first { !" \t\r\n".utf8.contains($0) }
+            self =
+                if bytes.starts(with: [0x50, 0x4B, 3, 4]) || mayBeOther && bytes.first == 0x80 {
+                    .pt
+                } else if mayBeOther, first == UInt8(ascii: "{") || first == UInt8(ascii: "[") {
+                    .json
+                } else {
+                    .safetensors
+                }
+        }
     }
 
     /// Reads the file at `path`, whichever of the formats it has.
@@ -30,19 +45,16 @@ extension Recording {
     public init(bytes: [UInt8]) throws(RecordingError) {
         self = try bytes.withUnsafeBufferPointer { bytes throws(RecordingError) in
             let bytes = UnsafeRawBufferPointer(bytes)
-            // The length that begins a safetensors file may look like anything, but its last byte is zero.
-            if bytes.starts(with: [0x50, 0x4B, 3, 4]) || bytes.first == 0x80 && bytes.count > 7 && bytes[7] != 0 {
+            switch Format(content: bytes) {
+            case .pt:
                 do {
                     return try Recording(pt: bytes)
                 } catch {
                     throw RecordingError(error, path: "")
                 }
+            case .json: return try Recording(json: bytes)
+            case .safetensors: return try Recording(tensors: try TensorFile(bytes))
             }
-            let first = bytes.first { !" \t\r\n".utf8.contains($0) }
-            if first == UInt8(ascii: "{"), bytes.count < 9 || bytes[7] != 0 {
-                return try Recording(json: bytes)
-            }
-            return try Recording(tensors: try TensorFile(bytes))
         }
     }
 
@@ -54,15 +66,9 @@ extension Recording {
     /// - Throws: `RecordingError`.
     public func write(_ path: String, order: RowOrder = .stored) throws(RecordingError) {
         guard let format = Format(path: path) else { throw .unknownFormat(path: path) }
-        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-        let name = String(parts.last ?? "")
-        let folder = parts.dropLast().joined(separator: "/")
+        let root = ReplacingFile.name(path).dropLast(format.rawValue.count + 1)
         do {
-            _ = try ReplacingFile.write(
-                folder: folder.isEmpty ? (path.hasPrefix("/") ? "/" : ".") : folder, name: name
-            ) { sink in
-                try write(format, root: String(name.dropLast(format.rawValue.count + 1)), order: order, to: sink)
-            }
+            try ReplacingFile.write(path) { try write(format, root: String(root), order: order, to: $0) }
         } catch {
             throw RecordingError(error, path: path)
         }

@@ -24,6 +24,9 @@ extension Recording {
         (1...1 << 16).contains(layers) && (1...Int(Int16.max)).contains(width) && layers * width <= 1 << 22
     }
 
+    /// Whether so many experts per token may be.
+    static func isPlausible(topK: Int) -> Bool { (1...Int(Int16.max)).contains(topK) }
+
     private init(stat value: ArchiveValue, in archive: ArchiveValue) throws(RecordingError) {
         var (shape, rows) = try NumberTable.read32(value, "logical_count")
         if shape.count == 2 { shape.insert(1, at: 0) }
@@ -34,14 +37,15 @@ extension Recording {
         layers = shape[1]
         logicalExperts = shape[2]
         counts = .logical(rows)
-        try Self.check(.logical(rows))
+        totals = []
+        try checkCounts()
         totals = Self.sums(rows, size: layers * logicalExperts)
         switch archive["average_utilization_rate_over_window"] {
         case .float(let rate) where rate.isFinite: averageUtilization = rate
         case .int(let rate): averageUtilization = Double(rate)
         default: break
         }
-        if case .int(let rank)? = archive["rank"] { self.rank = rank }
+        if case .int(let rank)? = archive["rank"], rank >= 0 { self.rank = rank }
     }
 
     private init(records: [ArchiveValue], map: ArchiveValue?, topK: Int?) throws(RecordingError) {
@@ -61,6 +65,7 @@ extension Recording {
             throw .malformed(found: "a last_physical_to_logical_map in which \(error)", expected: "a placement")
         }
         mode = .perPass
+        totals = []
         layers = shape[0]
         logicalExperts = experts
         placements = records.isEmpty ? [] : [placement]
@@ -71,7 +76,7 @@ extension Recording {
             guard case .int(let id)? = record["forward_pass_id"] else {
                 throw .malformed(found: "a record with \(record.keys)", expected: "a forward_pass_id")
             }
-            if case .int(let rank)? = record["rank"] { self.rank = rank }
+            if case .int(let rank)? = record["rank"], rank >= 0 { self.rank = rank }
             let (size, numbers) = try NumberTable.read32(
                 record["global_physical_count"] ?? .null, "global_physical_count")
             guard size == shape else {
@@ -90,8 +95,7 @@ extension Recording {
             passes.append(pass)
         }
         counts = records.isEmpty ? .logical([]) : .physical(physical)
-        try Self.check(.physical(physical))
-        totals = []
+        try checkCounts()
         totals = Self.sums(logicalCounts(), size: layers * logicalExperts)
         guard !details.isEmpty else { return }
         guard details.count == records.count else {
@@ -99,6 +103,9 @@ extension Recording {
         }
         self.mode = .perToken
         let width = max(1, used, min(topK ?? 0, 64))
+        guard Self.isPlausible(topK: width) else {
+            throw .malformed(found: "\(width) experts per token", expected: "1 to \(Int16.max)")
+        }
         self.topK = width
         tokens = details
         narrowExperts(to: width)
@@ -170,55 +177,5 @@ extension ArchiveValue {
     fileprivate var keys: String {
         guard case .dictionary(let entries) = self else { return "no dictionary" }
         return entries.isEmpty ? "no keys" : "the keys " + entries.prefix(8).map(\.key).joined(separator: ", ")
-    }
-}
-
-/// Tables of whole numbers, as tensors or as nested lists.
-enum NumberTable {
-    /// The shape and the numbers of `value`, row-major.
-    static func read(_ value: ArchiveValue, _ name: String) throws(RecordingError) -> (shape: [Int], [Int64]) {
-        switch value {
-        case .int(let number): return ([], [Int64(number)])
-        case .tensor(let tensor):
-            guard let numbers = tensor.elements.integers else {
-                throw .malformed(found: "\(name) of floats", expected: "whole numbers")
-            }
-            return (tensor.shape, numbers)
-        case .list(let members), .tuple(let members):
-            var shape: [Int]?
-            var numbers: [Int64] = []
-            for member in members {
-                let (inner, values) = try read(member, name)
-                guard shape == nil || shape == inner else {
-                    throw .malformed(found: "\(name) with rows of differing sizes", expected: "equal rows")
-                }
-                shape = inner
-                numbers += values
-            }
-            return ([members.count] + (shape ?? []), numbers)
-        default: throw .malformed(found: "no \(name)", expected: "a table of whole numbers")
-        }
-    }
-
-    /// As `read`, of 32 bits.
-    static func read32(_ value: ArchiveValue, _ name: String) throws(RecordingError) -> (shape: [Int], [Int32]) {
-        if case .tensor(let tensor) = value, case .int32(let numbers) = tensor.elements {
-            return (tensor.shape, numbers)
-        }
-        let (shape, numbers) = try read(value, name)
-        return (shape, try narrow(numbers, name))
-    }
-
-    /// The numbers as int32.
-    static func narrow(_ numbers: [Int64], _ name: String) throws(RecordingError) -> [Int32] {
-        var narrow: [Int32] = []
-        narrow.reserveCapacity(numbers.count)
-        for number in numbers {
-            guard let value = Int32(exactly: number) else {
-                throw .malformed(found: "\(number) in \(name)", expected: "numbers of 32 bits")
-            }
-            narrow.append(value)
-        }
-        return narrow
     }
 }

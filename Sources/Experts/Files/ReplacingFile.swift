@@ -15,25 +15,25 @@
 
 /// Writes files that readers never see half done.
 enum ReplacingFile {
-    /// Creates `folder` with its parents, writes the temporary file there and renames it to `name`.
+    /// Writes a temporary file beside `path` and renames it.
     ///
     /// - Parameters:
-    ///   - folder: where the file shall lie.
-    ///   - name: its name there; an existing file is replaced.
+    ///   - path: of the file; its folder is created with its parents if missing, an existing file is replaced.
     ///   - body: calls the sink it is given with the file's bytes, in order.
-    /// - Returns: the path of the finished file.
     /// - Throws: `ArchiveError.file`, and what `body` throws; nothing is left behind then.
     static func write(
-        folder: String, name: String, _ body: ((UnsafeRawBufferPointer) throws -> Void) throws -> Void
-    ) throws -> String {
-        do {
-            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        } catch {
-            throw ArchiveError.file(path: folder, reason: "cannot create the folder: \(error)")
+        _ path: String, _ body: ((UnsafeRawBufferPointer) throws -> Void) throws -> Void
+    ) throws {
+        let name = Self.name(path)
+        let folder = String(path.dropLast(name.count))
+        if !folder.isEmpty {
+            do {
+                try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            } catch {
+                throw ArchiveError.file(path: folder, reason: "cannot create the folder: \(error)")
+            }
         }
-        let prefix = folder.hasSuffix("/") ? folder : folder + "/"
-        let path = prefix + name
-        let temporary = prefix + ".\(name).\(getpid()).\(UInt32.random(in: .min ... .max)).part"
+        let temporary = folder + ".\(name).\(getpid()).\(UInt32.random(in: .min ... .max)).part"
         func failure() -> ArchiveError { .file(path: path, reason: String(cString: strerror(errno))) }
 
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
@@ -65,6 +65,10 @@ enum ReplacingFile {
             unlink(temporary)
             throw error
         }
-        return path
+    }
+
+    /// The last part of a path; empty when it ends in a slash.
+    static func name(_ path: String) -> String {
+        path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path
     }
 }

@@ -1,5 +1,18 @@
 // BalancednessWindow: how even the last 1000 passes were, layer by layer.
 
+/// Rates summed over passes, for counters that only grow.
+public struct BalancednessTotal: Sendable, Equatable {
+    /// Passes.
+    public private(set) var passes = 0
+    /// Their values, added up.
+    public private(set) var sum = 0.0
+
+    mutating func add(_ rate: Float) {
+        passes += 1
+        sum += Double(rate)
+    }
+}
+
 /// The balancedness of the last 1000 passes, in each layer; see `Balancedness`.
 public struct BalancednessWindow: Sendable, Equatable {
     /// How many passes are remembered.

@@ -23,6 +23,9 @@ final class ChunkMemory: @unchecked Sendable {  // see the head of this file
 
 /// What is known of one recorded pass beside its numbers.
 struct PassRecord: Sendable {
+    /// Bytes that one takes in a list.
+    static let size = MemoryLayout<PassRecord>.stride
+
     var id: Int
     var mode: ForwardMode
     /// Real tokens.
@@ -42,6 +45,8 @@ struct PassChunk: Sendable {
     var memory: ChunkMemory
     private(set) var used = 0
     private(set) var passes: [PassRecord] = []
+    /// How many passes the list has room for.
+    private var listed: Int
     /// The placements of these passes, in order of appearance.
     private(set) var placements: [Placement] = []
     /// The ids of the requests that runs name.
@@ -53,6 +58,7 @@ struct PassChunk: Sendable {
     /// An empty chunk with room for `passes` passes before its list grows.
     init(capacity: Int, passes: Int) {
         memory = ChunkMemory(capacity: capacity)
+        listed = passes
         self.passes.reserveCapacity(passes)
     }
 
@@ -62,7 +68,18 @@ struct PassChunk: Sendable {
     }
 
     /// Bytes that keeping this chunk takes.
-    var cost: Int { memory.capacity + requestBytes }
+    var cost: Int { memory.capacity + PassRecord.size * listed + requestBytes }
+
+    /// What one more pass costs.
+    ///
+    /// - Parameters:
+    ///   - size: of the pass.
+    ///   - requestBytes: of its requests, were they all new here.
+    /// - Returns: bytes by which the cost rises at most; nil when there is no room for the pass.
+    func cost(ofPass size: Int, requestBytes: Int) -> Int? {
+        guard memory.capacity - used >= size else { return nil }
+        return requestBytes + (passes.count < listed ? 0 : PassRecord.size * listed)
+    }
 
     /// Forgets its passes and keeps its memory, which nobody else may read any more.
     mutating func clear() {
@@ -93,6 +110,10 @@ struct PassChunk: Sendable {
             at = append(detail, at: at)
         }
         used = (at - memory.base + 3) & ~3
+        if passes.count == listed {
+            listed *= 2
+            passes.reserveCapacity(listed)
+        }
         passes.append(record)
     }
 
@@ -127,7 +148,7 @@ struct PassChunk: Sendable {
         let index = Int32(requests.count)
         requestIndex[request] = index
         requests.append(request)
-        requestBytes += 64 + request.utf8.count
+        requestBytes += PassDetail.Run.cost(of: request)
         return index
     }
 

@@ -4,7 +4,7 @@
 // into its row. A value: comparing, copying and sending it is safe, and steady reuse allocates nothing.
 
 /// What kind of work a forward pass did; raw values as in dump files.
-public enum ForwardMode: Int, Sendable, Equatable {
+public enum ForwardMode: Int, Sendable, CaseIterable {
     /// Prompt tokens.
     case extend = 1
     /// One new token per sequence.

@@ -14,6 +14,9 @@
 public final class PassDetail {
     /// Consecutive tokens of one request.
     struct Run {
+        /// Bytes that keeping a request's id takes, about: its text, and its places in a list and in a dictionary.
+        static func cost(of request: String) -> Int { 128 + request.utf8.count }
+
         var request: String
         /// The position of the first.
         var start: Int32
@@ -104,6 +107,9 @@ public final class PassDetail {
         let size = tokens * topK
         return UnsafeBufferPointer(rebasing: expertIDs[layer * size..<(layer + 1) * size])
     }
+
+    /// Bytes that keeping the ids of all requests takes, about.
+    var requestBytes: Int { runs.reduce(0) { $0 + Run.cost(of: $1.request) } }
 
     /// The tokens' ids; those not named have none.
     var namedIDs: UnsafeBufferPointer<Int32> { UnsafeBufferPointer(rebasing: tokenIDs[..<named]) }

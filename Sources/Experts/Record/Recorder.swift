@@ -44,6 +44,7 @@ public final class Recorder {
     }
 
     private var rates: BalancednessWindow
+    private var evenness: [ForwardMode: BalancednessTotal] = [:]
     private var sums: [ForwardMode: LoadSum] = [:]
     /// Oldest first; passes go to the last.
     private var chunks: [PassChunk] = []
@@ -51,6 +52,8 @@ public final class Recorder {
     private var settled = 0
     /// Passes in `chunks`; a window may hold some more than it shows.
     private var kept = 0
+    /// Bytes that the chunks before the last take.
+    private var earlierBytes = 0
     /// Whether the last chunk may be written to: a restored one may be shared.
     private var isOpen = false
     /// Cleared chunks for later.
@@ -114,7 +117,7 @@ public final class Recorder {
         settle()
         return Snapshot(
             settings: settings, layers: layers, logicalExperts: logicalExperts, physicalExperts: physicalExperts,
-            topK: topK, recorded: recorded, dropped: dropped, balancedness: rates, chunks: chunks,
+            topK: topK, recorded: recorded, dropped: dropped, balancedness: rates, balancednessTotals: evenness, chunks: chunks,
             skipped: settings.window.map { max(0, kept - $0) } ?? 0, nextRow: nextRow, sums: sums)
     }
 
@@ -124,8 +127,16 @@ public final class Recorder {
             snapshot.layers == layers && snapshot.logicalExperts == logicalExperts
                 && snapshot.physicalExperts == physicalExperts, "a snapshot of another recorder")
         settle()
+        let restoredBytes = snapshot.chunks.reduce(0) { $0 + $1.cost }
+        // What the budget cannot hold beside the older rows goes, and so does what would follow a gap.
+        while settings.window == nil, let newest = chunks.last,
+            snapshot.dropped.passes > 0 || restoredBytes + earlierBytes + newest.cost > settings.byteBudget
+        {
+            dropNewestChunk()
+        }
         isOpen = isOpen && !chunks.isEmpty
         chunks.insert(contentsOf: snapshot.chunks, at: 0)
+        earlierBytes = chunks.dropLast().reduce(0) { $0 + $1.cost }
         settled = chunks.last?.passes.count ?? 0
         kept += snapshot.chunks.reduce(0) { $0 + $1.passes.count }
         for (mode, sum) in snapshot.sums { add(sum, to: mode) }
@@ -134,6 +145,14 @@ public final class Recorder {
         var window = snapshot.balancedness
         window.append(contentsOf: rates)
         rates = window
+    }
+
+    /// Counts the passes of the newest chunk as dropped.
+    private func dropNewestChunk() {
+        let passes = chunks.removeLast().passes
+        for pass in passes { dropped.count(tokens: pass.tokens) }
+        kept -= passes.count
+        earlierBytes -= chunks.last?.cost ?? 0
     }
 
     private func add(_ sum: LoadSum, to mode: ForwardMode) {
@@ -147,6 +166,7 @@ public final class Recorder {
         }
         chunks.removeAll(keepingCapacity: true)
         kept = 0
+        earlierBytes = 0
         settled = 0
         sums.removeAll(keepingCapacity: true)
         rates.removeAll()
@@ -184,7 +204,7 @@ public final class Recorder {
             precondition(settings.mode != .perToken, "mode per_token needs the pass's tokens")
         }
         // What has once been dropped leaves a gap that nothing after it may hide.
-        guard dropped.passes == 0, makeRoom(size) else {
+        guard dropped.passes == 0, makeRoom(size, requestBytes: detail?.requestBytes ?? 0) else {
             settle()
             _ = pass.counts.withUnsafeBufferPointer { sum($0, mode: pass.mode, placement) }
             return dropped.count(tokens: pass.tokens)
@@ -212,12 +232,17 @@ public final class Recorder {
     /// Adds the counts of one pass to sums and balancedness. Returns its rate.
     private func sum(_ counts: UnsafeBufferPointer<Int32>, mode: ForwardMode, _ placement: Placement) -> Float {
         sums[mode, default: LoadSum(layers: layers, logicalExperts: logicalExperts)].add(counts, placement)
-        return rates.append(counts: counts, ranks: placement.ranks)
+        let rate = rates.append(counts: counts, ranks: placement.ranks)
+        evenness[mode, default: BalancednessTotal()].add(rate)
+        return rate
     }
 
-    /// Sees to it that the last chunk has room for `size` bytes. Returns whether the budget allows it.
-    private func makeRoom(_ size: Int) -> Bool {
-        if isOpen, let last = chunks.last, last.memory.capacity - last.used >= size { return true }
+    /// Sees to it that the last chunk has room for a pass of `size` bytes. Returns whether the budget allows it, with
+    /// what the ids of its requests take.
+    private func makeRoom(_ size: Int, requestBytes: Int) -> Bool {
+        if isOpen, let last = chunks.last, let growth = last.cost(ofPass: size, requestBytes: requestBytes) {
+            return settings.window != nil || growth <= settings.byteBudget - earlierBytes - last.cost
+        }
         settle()
         if let window = settings.window {
             // Chunks of which no pass will be in the window with the next one.
@@ -228,10 +253,13 @@ public final class Recorder {
             let perChunk = max(1, min(window / 4, Self.chunkSize / size))
             chunks.append(spares.popLast() ?? PassChunk(capacity: perChunk * size, passes: perChunk))
         } else {
-            let used = chunks.reduce(0) { $0 + $1.cost }
-            let capacity = min(max(16 * size, Self.chunkSize), settings.byteBudget - used)
-            guard capacity >= size else { return false }
-            chunks.append(PassChunk(capacity: capacity, passes: max(8, capacity / size)))
+            let listed = size + PassRecord.size
+            let used = earlierBytes + (chunks.last?.cost ?? 0)
+            let passes = min(
+                max(16, Self.chunkSize / listed), (settings.byteBudget - used) / (listed + requestBytes))
+            guard passes > 0 else { return false }
+            earlierBytes = used
+            chunks.append(PassChunk(capacity: passes * size, passes: passes))
         }
         settled = 0
         isOpen = true
@@ -240,6 +268,9 @@ public final class Recorder {
 
     /// Chunks whose memory is held, in use or spare.
     var chunksInHand: Int { chunks.count + spares.count }
+
+    /// Bytes that the passes in hand take.
+    var bytesInHand: Int { chunks.reduce(0) { $0 + $1.cost } }
 
     /// Keeps the memory of a window's chunk for later, if no snapshot reads it.
     private func recycle(_ chunk: consuming PassChunk) {

@@ -20,6 +20,8 @@ public struct Snapshot: Sendable {
     public let dropped: PassTally
     /// The balancedness of the last passes.
     public let balancedness: BalancednessWindow
+    /// The balancedness of all passes that the recorder ever saw, whatever was reset in between.
+    public let balancednessTotals: [ForwardMode: BalancednessTotal]
 
     let chunks: [PassChunk]
     /// Passes at the beginning of `chunks` that have left the window.
@@ -34,6 +36,12 @@ public struct Snapshot: Sendable {
     public var tokens: Int { recorded.tokens }
     /// Passes whose counts are here.
     public var kept: Int { chunks.reduce(0) { $0 + $1.passes.count } - skipped }
+
+    /// Number and routed pairs of the newest kept pass; nil when none is kept.
+    public var newest: (id: Int, pairs: Int)? {
+        guard kept > 0, let chunk = chunks.last, let record = chunk.passes.last else { return nil }
+        return withExtendedLifetime(chunk) { (record.id, chunk.counts(record).reduce(0) { $0 + Int($1) }) }
+    }
 
     /// Counts summed over all recorded passes, kept or not; `[L, E]`, row-major.
     public var totals: [Int64] {

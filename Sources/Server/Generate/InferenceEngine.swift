@@ -12,6 +12,8 @@ public protocol InferenceEngine: Sendable {
     func cancel(_ id: String) async
     /// The state at this moment.
     func statistics() async -> EngineStatistics
+    /// Empties the cache of prompts and outputs; false, and nothing happens, while requests run or wait.
+    func flushCache() async -> Bool
     /// Resets the recorder and begins to record.
     func startRecording() async throws(EngineError)
     /// Stops recording; what was recorded is kept.

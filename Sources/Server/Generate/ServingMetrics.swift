@@ -37,7 +37,6 @@ public final class ServingMetrics: Sendable {
         var requestLatency = MetricHistogram([
             0.05, 0.1, 0.2, 0.4, 0.8, 1, 2, 5, 10, 20, 40, 60, 80, 100, 150, 200, 300, 400, 800,
         ])
-        var cachedTokens = 0
         var abortedRequests = 0
     }
 
@@ -52,7 +51,6 @@ public final class ServingMetrics: Sendable {
         storage.withLock { values in
             if before.timeToFirstToken == nil, let first = after.timeToFirstToken {
                 values.timeToFirstToken.add(first.seconds)
-                values.cachedTokens += after.cachedTokens
             } else if after.outputIDs.count > before.outputIDs.count {
                 values.interTokenLatency.add(elapsed - before.elapsed.seconds)
             }

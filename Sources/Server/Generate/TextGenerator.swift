@@ -43,6 +43,7 @@ public final class TextGenerator: Sendable {
                 var submission = GenerationRequest(
                     id: request.id, promptIDs: ids, sampling: sampling, logprobs: request.logprobs)
                 submission.routedExpertsStart = request.routedExpertsStart
+                submission.priority = request.priority
                 let stream = try await engine.submit(submission)
                 let assembly = TextAssembly(
                     request, promptIDs: ids, tokenizer: text.tokenizer, endOfSequenceIDs: model.endOfSequenceIDs)

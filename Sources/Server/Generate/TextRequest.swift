@@ -28,6 +28,8 @@ public struct TextRequest: Sendable {
     public var logprobs: LogprobOptions?
     /// First position whose experts are reported; nil reports none.
     public var routedExpertsStart: Int?
+    /// Larger goes first, if the engine uses priorities.
+    public var priority = 0
     /// Whether special tokens are left out of the text.
     public var skipSpecialTokens = true
     /// Whether the text keeps the stop text or stop token that ended it.

@@ -33,7 +33,7 @@ struct ExpertDistributionRoute: Sendable {
         let watch = HangUpWatch(channel) { gone.value.withLock { $0 = true } }
         let body = ResponseBody { writer in
             defer { watch.end() }
-            var last: [Double]?
+            var last: [Int]?
             var quiet = 0
             while !gone.value.withLock({ $0 }), !state.isDraining, let status = await state.engine.recordingStatus() {
                 let moment = RecordingEvent.moment(status)

@@ -36,8 +36,8 @@ struct InfoRoute: Sendable {
             }
             return Response(status: .ok)
         }
-        router.get("/flush_cache") { _, _ in await flushCache() }
-        router.post("/flush_cache") { _, _ in await flushCache() }
+        router.get("/flush_cache") { request, _ in try await flushCache(request) }
+        router.post("/flush_cache") { request, _ in try await flushCache(request) }
     }
 
     private var modelInfo: JSONValue {
@@ -78,6 +78,8 @@ struct InfoRoute: Sendable {
                 "num_queue_reqs": .int(statistics.queuedRequests),
                 "num_used_tokens": .int(statistics.usedTokens),
                 "num_requests_total": .int(statistics.requestsTotal),
+                "num_retracted_requests_total": .int(statistics.preemptionsTotal),
+                "cached_tokens_total": .int(statistics.cachedTokensTotal),
                 "prompt_tokens_total": .int(statistics.promptTokensTotal),
                 "generation_tokens_total": .int(statistics.generatedTokensTotal),
                 "forward_passes_total": .int(statistics.passesTotal),
@@ -87,14 +89,24 @@ struct InfoRoute: Sendable {
         return .object(info)
     }
 
-    /// There is no prefix cache to empty yet; refused while requests run or wait, as clients expect.
-    private func flushCache() async -> Response {
-        let statistics = await state.engine.statistics()
-        guard statistics.runningRequests == 0, statistics.queuedRequests == 0 else {
-            return .text(
-                "Flush cache failed: \(statistics.runningRequests) requests run and \(statistics.queuedRequests) wait.\n",
-                status: .badRequest)
+    /// Empties the prefix cache; refused while requests run or wait, unless they end within `?timeout=` seconds.
+    private func flushCache(_ request: Request) async throws -> Response {
+        var patience = 0.0
+        if let text = request.uri.queryParameters["timeout"] {
+            guard let seconds = Double(text), (0...3600).contains(seconds) else {
+                throw RequestError("timeout is \(text), but must be from 0 to 3600 seconds.", field: "timeout")
+            }
+            patience = seconds
         }
-        return .text("Cache flushed.\n")
+        let end = ContinuousClock.now + .seconds(patience)
+        while true {
+            if await state.engine.flushCache() { return .text("Cache flushed.\n") }
+            guard ContinuousClock.now < end else { break }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        let statistics = await state.engine.statistics()
+        return .text(
+            "Cache not flushed: \(statistics.runningRequests) requests run and \(statistics.queuedRequests) wait.\n",
+            status: .badRequest)
     }
 }

@@ -63,6 +63,7 @@ struct ChatRequest: Sendable {
             over: defaults, names: OpenAIFields.names, vocabularySize: vocabularySize)
         var request = TextRequest(
             id: fields.rid ?? TextRequest.randomID(), prompt: .templated(try prompt(text)), sampling: sampling)
+        request.priority = fields.priority
         request.fillsContext = fields.sampling.maxNewTokens == nil
         fields.sampling.apply(to: &request)
         let top = options.topLogprobs ?? 0

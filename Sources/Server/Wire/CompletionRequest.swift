@@ -56,6 +56,7 @@ struct CompletionRequest: Decodable, Sendable {
             var request = TextRequest(
                 id: self.prompt.isList ? "\(name)_\(index)" : name, prompt: prompt, sampling: sampling)
             request.group = name
+            request.priority = fields.priority
             fields.sampling.apply(to: &request)
             request.logprobs = options
             return fields.sampling.samples(of: request)

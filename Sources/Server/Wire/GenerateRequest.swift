@@ -15,6 +15,7 @@ struct GenerateRequest: Decodable, Sendable {
     var returnTextInLogprobs: Bool
     var routedExperts: RoutedExpertsForm?
     var routedExpertsStart: Int
+    var priority: Int
     var stream: Bool
 
     enum CodingKeys: String, CodingKey {
@@ -29,7 +30,7 @@ struct GenerateRequest: Decodable, Sendable {
         case returnTextInLogprobs = "return_text_in_logprobs"
         case routedExperts = "return_routed_experts"
         case routedExpertsStart = "routed_experts_start_len"
-        case stream
+        case priority, stream
     }
 
     /// Features of sglang that this version does not have.
@@ -54,6 +55,7 @@ struct GenerateRequest: Decodable, Sendable {
         returnTextInLogprobs = try container.decodeIfPresent(Bool.self, forKey: .returnTextInLogprobs) ?? false
         routedExperts = try container.decodeIfPresent(RoutedExpertsForm.Asked.self, forKey: .routedExperts)?.form
         routedExpertsStart = try container.decodeIfPresent(Int.self, forKey: .routedExpertsStart) ?? 0
+        priority = try container.decodeIfPresent(Int.self, forKey: .priority) ?? 0
         stream = try container.decodeIfPresent(Bool.self, forKey: .stream) ?? false
     }
 }
@@ -93,6 +95,7 @@ extension GenerateRequest {
                 id: try requestID(at: index, of: count, isList: input.isList), prompt: prompt, sampling: sampling)
             if case .one(let name) = rid { request.group = name }
             fields.apply(to: &request)
+            request.priority = priority
             if routedExperts != nil { request.routedExpertsStart = routedExpertsStart }
             request.logprobs = try logprobs(at: index, of: count, vocabularySize: vocabularySize)
             try GenerationPlan.check(requests.count + (fields.n ?? 1))

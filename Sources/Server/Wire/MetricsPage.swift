@@ -32,16 +32,19 @@ struct MetricsPage {
         gauge("sglang:max_total_num_tokens", "KV cache capacity in tokens.", Double(statistics.maxTotalTokens))
         gauge("sglang:gen_throughput", "Generated tokens per second.", statistics.generationThroughput)
         let prompt = Double(statistics.promptTokensTotal)
-        let cached = Double(serving.cachedTokens)
+        let cached = Double(statistics.cachedTokensTotal)
         gauge(
             "sglang:cache_hit_rate", "Share of prompt tokens found in a cache.",
             prompt + cached > 0 ? cached / (prompt + cached) : 0)
         counter("sglang:prompt_tokens_total", "Prompt tokens computed.", statistics.promptTokensTotal)
         counter("sglang:generation_tokens_total", "Tokens generated.", statistics.generatedTokensTotal)
-        counter("sglang:cached_tokens_total", "Prompt tokens found in a cache.", serving.cachedTokens)
+        counter("sglang:cached_tokens_total", "Prompt tokens found in a cache.", statistics.cachedTokensTotal)
         counter("sglang:num_requests_total", "Requests accepted.", statistics.requestsTotal)
         counter(
             "sglang:num_aborted_requests_total", "Requests that did not end by themselves.", serving.abortedRequests)
+        counter(
+            "sglang:num_retracted_requests_total", "Times that a running request had to wait again for memory.",
+            statistics.preemptionsTotal)
         counter("switchyard:forward_passes_total", "Forward passes.", statistics.passesTotal)
         histogram("sglang:time_to_first_token_seconds", "From submission to the first token.", serving.timeToFirstToken)
         histogram("sglang:inter_token_latency_seconds", "Between two tokens of a request.", serving.interTokenLatency)
@@ -55,6 +58,12 @@ struct MetricsPage {
         gauge("switchyard:expert_recorded_passes", "Passes since recording began.", Double(snapshot.recorded.passes))
         gauge("switchyard:expert_dropped_passes", "Passes beyond the byte budget.", Double(snapshot.dropped.passes))
         gauge("switchyard:expert_recording_cost", "Share of its passes' time that recording takes.", status.cost)
+        head("sglang:eplb_balancedness", "summary", "Balancedness of the recorded passes.")
+        for mode in ForwardMode.allCases {
+            guard let total = snapshot.balancednessTotals[mode] else { continue }
+            line("sglang:eplb_balancedness_sum", ",forward_mode=\"\(mode)\"", total.sum)
+            line("sglang:eplb_balancedness_count", ",forward_mode=\"\(mode)\"", Double(total.passes))
+        }
         guard snapshot.recorded.passes > 0 else { return }
         series(
             "switchyard:expert_balancedness", "Mean over largest rank load, last 100 passes.",
@@ -63,12 +72,6 @@ struct MetricsPage {
         series("switchyard:expert_top1_share", "Share of the layer's busiest expert.", loads.map(\.topShare))
         series("switchyard:expert_entropy", "Entropy of the expert shares over its maximum.", loads.map(\.entropy))
         series("switchyard:experts_active", "Experts that received a token.", loads.map { Double($0.active) })
-        if let mean = snapshot.balancedness.mean(last: 1000) {
-            head("sglang:eplb_balancedness", "summary", "Mean balancedness of recorded passes, at most the last 1000.")
-            let count = min(snapshot.recorded.passes, BalancednessWindow.capacity)
-            line("sglang:eplb_balancedness_count", "", Double(count))
-            line("sglang:eplb_balancedness_sum", "", Double(mean) * Double(count))
-        }
     }
 
     private mutating func gauge(_ name: String, _ help: String, _ value: Double) {

@@ -6,6 +6,7 @@ internal import Engine
 struct OpenAIFields: Decodable, Sendable {
     var model: String?
     var rid: String?
+    var priority: Int
     var stream: Bool
     var streamOptions: StreamOptions
     var sampling: SamplingFields
@@ -29,7 +30,7 @@ struct OpenAIFields: Decodable, Sendable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case model, rid, stream, seed
+        case model, rid, priority, stream, seed
         case streamOptions = "stream_options"
         case maxTokens = "max_tokens"
         case maxCompletionTokens = "max_completion_tokens"
@@ -54,6 +55,7 @@ struct OpenAIFields: Decodable, Sendable {
         let container = try decoder.container(keyedBy: CodingKeys.self)
         model = try container.decodeIfPresent(String.self, forKey: .model)
         rid = try container.decodeIfPresent(String.self, forKey: .rid)
+        priority = try container.decodeIfPresent(Int.self, forKey: .priority) ?? 0
         stream = try container.decodeIfPresent(Bool.self, forKey: .stream) ?? false
         streamOptions = try container.decodeIfPresent(StreamOptions.self, forKey: .streamOptions) ?? StreamOptions()
         sampling = try SamplingFields(from: decoder)
@@ -75,8 +77,11 @@ struct OpenAIFields: Decodable, Sendable {
 struct Usage: Encodable, Equatable {
     var promptTokens: Int
     var completionTokens: Int
+    /// Prompt tokens that were found in the cache.
+    var cachedTokens: Int
 
     enum CodingKeys: String, CodingKey {
+        case cachedTokens = "cached_tokens"
         case promptTokens = "prompt_tokens"
         case completionTokens = "completion_tokens"
         case totalTokens = "total_tokens"
@@ -88,8 +93,9 @@ struct Usage: Encodable, Equatable {
     ///   - outputs: in reply order, the samples of one prompt side by side.
     ///   - samples: samples per prompt; a prompt counts once.
     init(_ outputs: [TextOutput], samples: Int) {
-        promptTokens = stride(from: 0, to: outputs.count, by: max(samples, 1))
-            .reduce(0) { $0 + outputs[$1].promptIDs.count }
+        let prompts = stride(from: 0, to: outputs.count, by: max(samples, 1)).map { outputs[$0] }
+        promptTokens = prompts.reduce(0) { $0 + $1.promptIDs.count }
+        cachedTokens = prompts.reduce(0) { $0 + $1.cachedTokens }
         completionTokens = outputs.reduce(0) { $0 + $1.outputIDs.count }
     }
 
@@ -98,7 +104,8 @@ struct Usage: Encodable, Equatable {
         try container.encode(promptTokens, forKey: .promptTokens)
         try container.encode(completionTokens, forKey: .completionTokens)
         try container.encode(promptTokens + completionTokens, forKey: .totalTokens)
-        try container.encodeNil(forKey: .promptTokensDetails)
+        var details = container.nestedContainer(keyedBy: CodingKeys.self, forKey: .promptTokensDetails)
+        try details.encode(cachedTokens, forKey: .cachedTokens)
         try container.encode(0, forKey: .reasoningTokens)
     }
 }

@@ -110,9 +110,7 @@ struct RecordingEvent: Encodable {
     private var counts: [[Int64]]
 
     /// Two statuses of the same moment have the same counts.
-    static func moment(_ status: RecordingStatus) -> [Double] {
-        [Double(status.snapshot.recorded.passes), status.since?.timeIntervalSince1970 ?? 0]
-    }
+    static func moment(_ status: RecordingStatus) -> [Int] { [status.period, status.snapshot.recorded.passes] }
 
     /// The counts of `status`.
     init(_ status: RecordingStatus) {

@@ -66,7 +66,7 @@ struct RequestFailure: Error {
             status = .serviceUnavailable
             code = "shutting_down"
         case .dumpFailed, .notEnoughMemory: status = .internalServerError
-        case .duplicateID: field = "rid"
+        case .duplicateID, .idTooLong: field = "rid"
         case .emptyPrompt, .tokenOutOfRange, .promptTooLong, .invalidSampling, .recordingDisabled: break
         }
     }

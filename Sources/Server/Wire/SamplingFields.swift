@@ -107,7 +107,7 @@ extension SamplingFields {
         try check(.minP, minP, "from 0 to 1") { (0...1).contains($0) }
         try check(.frequencyPenalty, frequencyPenalty, "from -2 to 2") { (-2...2).contains($0) }
         try check(.presencePenalty, presencePenalty, "from -2 to 2") { (-2...2).contains($0) }
-        try check(.repetitionPenalty, repetitionPenalty, "above 0 and at most 2") { Float($0) > 0 && $0 <= 2 }
+        try check(.repetitionPenalty, repetitionPenalty, "from 0 to 2") { (0...2).contains($0) }
         try check(.n, n, "from 1 to 128") { (1...128).contains($0) }
         for id in stopTokenIDs ?? [] {
             try check(.stopTokenIDs, id, "a token id from 0 to \(vocabularySize - 1)") {

@@ -62,7 +62,9 @@ struct BenchRecorder: AsyncParsableCommand {
     private static let modes: [RecorderMode?] = [nil, .stat, .perPass, .perToken]
 
     func run() async throws {
-        let model = try await LoadedModel(engineOptions)
+        var options = engineOptions
+        options.disableRadixCache = true  // every window must do the same work
+        let model = try await LoadedModel(options)
         let engine = model.engine
         let context = engine.model.contextLength
         let decode = Window(

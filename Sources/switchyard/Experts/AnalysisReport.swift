@@ -59,7 +59,7 @@ struct AnalysisReport: Encodable {
         (self.gpus, slots) = (present.ranks, present.physicalExperts)
         lost = Self.lost(costs.reduce(PlacementCost(), +))
         layers = (0..<series.layers).compactMap { layer in
-            let hot = LayerLoad(layer: layer, load.row(layer).map { Int64($0.rounded()) })
+            let hot = LayerLoad(layer: layer, load.row(layer))
             guard costs[layer].peak > 0 else { return nil }
             let ranks = load.rankLoads(layer: layer, in: present)
             return Layer(

@@ -53,7 +53,7 @@ struct ExpertsConvert: ParsableCommand {
         }
         for loss in losses(recording) { Terminal.error("note: \(loss)") }
         Terminal.print(
-            "\(output): mode \(recording.mode.rawValue), \(recording.rows) passes, \(recording.layers) layers, "
+            "\(output): mode \(recording.mode.rawValue), \(recording.extent), \(recording.layers) layers, "
                 + "\(recording.logicalExperts) experts")
     }
 

@@ -2,7 +2,6 @@
 
 import ArgumentParser
 import Experts
-import Foundation
 
 /// `switchyard experts plot`.
 struct ExpertsPlot: ParsableCommand {
@@ -35,36 +34,5 @@ struct ExpertsPlot: ParsableCommand {
         let picture = SVGPlot(recording, name: ExpertsInput.name(file)).svg()
         progress.advance()
         try ExpertsOutput.write(picture, to: output, flag: "-o")
-    }
-}
-
-/// Text that goes to a file or to standard output.
-enum ExpertsOutput {
-    /// Writes `text` to the file `path`, or to standard output for `-`.
-    static func write(_ text: String, to path: String, flag: String) throws {
-        guard path != "-" else { return Terminal.write(text) }
-        do {
-            try Data(text.utf8).write(to: URL(filePath: path), options: .atomic)
-        } catch {
-            let reason = (error as NSError).localizedDescription
-            throw ExpertsFailure("\(flag) \(path): cannot be written (\(reason)); is there such a folder?")
-        }
-    }
-}
-
-extension Recording {
-    /// `spread(over:)` with errors that name the flag.
-    func spread(gpus: Int) throws -> Recording {
-        do {
-            return try spread(over: gpus)
-        } catch PlanError.slotsNotDivisible(let slots, _, _) {
-            let fits = (1...slots).filter { slots % $0 == 0 }
-            let near = fits.filter { $0 < gpus }.suffix(2) + fits.filter { $0 > gpus }.prefix(1)
-            throw ExpertsFailure(
-                "--gpus \(gpus): \(slots) slots do not divide among them; "
-                    + "try \(near.map(String.init).joined(separator: ", "))")
-        } catch {
-            throw ExpertsFailure("--gpus \(gpus): \(error)")
-        }
     }
 }

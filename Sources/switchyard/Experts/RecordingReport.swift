@@ -52,6 +52,7 @@ struct RecordingReport: Encodable {
     var balancedness: Double?
     var hotSet: Hot
     private var counts: [Int64]
+    private var extent: String?
 
     enum CodingKeys: String, CodingKey {
         case file, recorder, model, passes, mode, experts, slots, gpus, layers, hottest, balancedness
@@ -79,7 +80,8 @@ struct RecordingReport: Encodable {
         self.file = file
         recorder = recording.mode.rawValue
         model = recording.model
-        passes = mode == .all ? recording.rows : recording.passes.count { mode.includes($0.mode) }
+        extent = mode == .all ? recording.extent : nil
+        passes = mode == .all ? recording.usedRows : recording.passes.count { mode.includes($0.mode) }
         droppedPasses = recording.dropped.passes
         self.mode = mode.rawValue
         experts = size
@@ -87,7 +89,8 @@ struct RecordingReport: Encodable {
         gpus = isSpread ? recording.placements.last?.ranks : nil
         layers = LayerLoad.layers(counts, experts: size)[shown].map { load in
             Layer(
-                layer: load.layer, pairs: load.pairs, hottest: load.hottest, topShare: load.topShare,
+                layer: load.layer, pairs: counts[load.layer * size..<(load.layer + 1) * size].reduce(0, +),
+                hottest: load.hottest, topShare: load.topShare,
                 entropy: load.entropy, unusedShare: load.unusedShare, balancedness: rates?[load.layer])
         }
         hottest = HotExpert.hottest(
@@ -133,7 +136,7 @@ struct RecordingReport: Encodable {
 
     private var facts: String {
         var facts = [ExpertsInput.name(file), model, "mode \(recorder)"].compactMap { $0 }
-        facts += ["\(passes) \(mode == "all" ? "" : mode + " ")passes", "\(experts) experts"]
+        facts += [extent ?? "\(passes) \(mode) passes", "\(experts) experts"]
         if let slots { facts.append("\(slots) slots") }
         if let gpus { facts.append("\(gpus) GPUs") }
         if droppedPasses > 0 { facts.append("\(droppedPasses) passes dropped for want of room") }
