@@ -17,8 +17,8 @@
 /// Outputs in a panel, and positions in a page of the KV cache.
 enum { CPU_PANEL = 16, CPU_PAGE = 16 };
 
-/// Heads that latent attention computes together.
-enum { CPU_LATENT_HEADS = 4 };
+/// The most tokens, and heads of each, that an item of latent attention computes.
+enum { CPU_LATENT_TOKENS = 8, CPU_LATENT_HEADS = 16 };
 
 typedef enum { CPU_F32 = 0, CPU_BF16 = 1, CPU_F16 = 2, CPU_E4M3 = 3 } cpu_type;
 
@@ -163,12 +163,14 @@ typedef struct {
 } cpu_latent_store_args;
 
 /// Causal attention of each token over the latents of positions 0 ... its own.
-/// Items: tokens * ceil(heads / CPU_LATENT_HEADS), groups of heads of one token side by side.
+/// Items: ceil(tokens / item_tokens) * ceil(heads / item_heads), groups of heads of the same tokens side by side. Larger
+/// items read the cache less often, smaller ones keep more threads busy; the result is the same.
 typedef struct {
     cpu_cache cache;     // as cpu_latent_store_args
     const float *query;  // [tokens, heads, rank + rotary]
     float *out;          // [tokens, heads, rank]
-    ptrdiff_t heads, rank;
+    ptrdiff_t tokens, heads, rank;
+    ptrdiff_t item_tokens, item_heads;  // at most CPU_LATENT_TOKENS and CPU_LATENT_HEADS
     float scale;
 } cpu_latent_args;
 

@@ -53,72 +53,88 @@ INLINE void latent_values(const int heads, const cpu_cache *cache, const int32_t
     }
 }
 
-static void latent_attention(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
-    const cpu_latent_args *a = raw;
+// The running softmax of some heads of a token.
+typedef struct {
+    float largest[CPU_LATENT_HEADS], total[CPU_LATENT_HEADS];
+} latent_state;
+
+// One block of positions, from `first` on, for `heads` heads of a token.
+static void latent_block(const cpu_latent_args *a, ptrdiff_t t, ptrdiff_t first, int heads, const float *query,
+                         float *out, latent_state *state) {
     const cpu_cache *cache = &a->cache;
-    const ptrdiff_t dim = cache->head_dim, groups = (a->heads + CPU_LATENT_HEADS - 1) / CPU_LATENT_HEADS;
     const i16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    for (ptrdiff_t item = begin; item < end; item++) {
-        ptrdiff_t t = item / groups, first_head = item % groups * CPU_LATENT_HEADS;
-        int heads = (int)(a->heads - first_head < CPU_LATENT_HEADS ? a->heads - first_head : CPU_LATENT_HEADS);
-        const float *query = a->query + (t * a->heads + first_head) * dim;
-        float *out = a->out + (t * a->heads + first_head) * a->rank;
-        ptrdiff_t context = cache->positions[t] + 1;
-        const int32_t *table = cache->tables + cache->sequences[t] * cache->table_stride;
-        float weights[TILE_ROWS][BLOCK_POSITIONS], keep[TILE_ROWS];
-        float largest[CPU_LATENT_HEADS], total[CPU_LATENT_HEADS];
-        // Blocks outside, heads inside: a block's pages stay in the cache while the heads pass by.
-        for (ptrdiff_t first = 0; first < context; first += BLOCK_POSITIONS) {
-            ptrdiff_t count = context - first < BLOCK_POSITIONS ? context - first : BLOCK_POSITIONS;
-            ptrdiff_t pages = (count + CPU_PAGE - 1) / CPU_PAGE;
-            const int32_t *page = table + first / CPU_PAGE;
-            for (int head = 0, tall; head < heads; head += tall) {
-                tall = tile_height(heads - head);
-                const float *x[TILE_ROWS];
-                v16 scores[TILE_ROWS * GROUP], top[TILE_ROWS];
-                for (int h = 0; h < tall; h++) {
-                    x[h] = query + (head + h) * dim;
-                    top[h] = splat(-INFINITY);
-                }
-                for (ptrdiff_t p = 0; p < pages; p++) {
-                    const float *keys = cache->keys + page[p] * dim * CPU_PAGE;
-                    tile(tall, 1, x, (const char *)keys, 0, dim, CPU_F32, scores);
-                    i16 valid = lane < (int32_t)(count - p * CPU_PAGE);
-                    for (int h = 0; h < tall; h++) {
-                        v16 score = select(valid, scores[h * GROUP] * a->scale, splat(-INFINITY));
-                        top[h] = select(score > top[h], score, top[h]);
-                        store(weights[h] + p * CPU_PAGE, score);
-                    }
-                }
-                for (int h = 0; h < tall; h++) {
-                    float new_largest = maximum(top[h]), *old = largest + head + h;
-                    if (first > 0 && *old > new_largest) new_largest = *old;
-                    keep[h] = first == 0 ? 0 : expf(*old - new_largest);
-                    *old = new_largest;
-                    v16 sum_of_block = {};
-                    for (ptrdiff_t p = 0; p < pages; p++) {
-                        i16 valid = lane < (int32_t)(count - p * CPU_PAGE);
-                        v16 e = exponential(load(weights[h] + p * CPU_PAGE) - new_largest);
-                        e = select(valid, e, (v16){});
-                        sum_of_block += e;
-                        store(weights[h] + p * CPU_PAGE, e);
-                    }
-                    total[head + h] = (first == 0 ? 0 : total[head + h] * keep[h]) + sum(sum_of_block);
-                }
-                float *to = out + head * a->rank;
-                switch (tall) {
-#if TILE_ROWS >= 6
-                case 6: latent_values(6, cache, page, count, weights, keep, a->rank, to); break;
-#endif
-#if TILE_ROWS >= 4
-                case 4: latent_values(4, cache, page, count, weights, keep, a->rank, to); break;
-#endif
-                case 2: latent_values(2, cache, page, count, weights, keep, a->rank, to); break;
-                default: latent_values(1, cache, page, count, weights, keep, a->rank, to);
-                }
+    const ptrdiff_t dim = cache->head_dim, left = cache->positions[t] + 1 - first;
+    const ptrdiff_t count = left < BLOCK_POSITIONS ? left : BLOCK_POSITIONS, pages = (count + CPU_PAGE - 1) / CPU_PAGE;
+    const int32_t *page = cache->tables + cache->sequences[t] * cache->table_stride + first / CPU_PAGE;
+    float weights[TILE_ROWS][BLOCK_POSITIONS], keep[TILE_ROWS];
+    for (int head = 0, tall; head < heads; head += tall) {
+        tall = tile_height(heads - head);
+        const float *x[TILE_ROWS];
+        v16 scores[TILE_ROWS * GROUP], top[TILE_ROWS];
+        for (int h = 0; h < tall; h++) {
+            x[h] = query + (head + h) * dim;
+            top[h] = splat(-INFINITY);
+        }
+        for (ptrdiff_t p = 0; p < pages; p++) {
+            const float *keys = cache->keys + page[p] * dim * CPU_PAGE;
+            tile(tall, 1, x, (const char *)keys, 0, dim, CPU_F32, scores);
+            i16 valid = lane < (int32_t)(count - p * CPU_PAGE);
+            for (int h = 0; h < tall; h++) {
+                v16 score = select(valid, scores[h * GROUP] * a->scale, splat(-INFINITY));
+                top[h] = select(score > top[h], score, top[h]);
+                store(weights[h] + p * CPU_PAGE, score);
             }
         }
-        for (int h = 0; h < heads; h++)
-            for (ptrdiff_t c = 0; c < a->rank; c++) out[h * a->rank + c] /= total[h];
+        for (int h = 0; h < tall; h++) {
+            float *largest = state->largest + head + h, *total = state->total + head + h, new_largest = maximum(top[h]);
+            if (first > 0 && *largest > new_largest) new_largest = *largest;
+            keep[h] = first == 0 ? 0 : expf(*largest - new_largest);
+            *largest = new_largest;
+            v16 sum_of_block = {};
+            for (ptrdiff_t p = 0; p < pages; p++) {
+                i16 valid = lane < (int32_t)(count - p * CPU_PAGE);
+                v16 e = select(valid, exponential(load(weights[h] + p * CPU_PAGE) - new_largest), (v16){});
+                sum_of_block += e;
+                store(weights[h] + p * CPU_PAGE, e);
+            }
+            *total = (first == 0 ? 0 : *total * keep[h]) + sum(sum_of_block);
+        }
+        float *to = out + head * a->rank;
+        switch (tall) {
+#if TILE_ROWS >= 6
+        case 6: latent_values(6, cache, page, count, weights, keep, a->rank, to); break;
+#endif
+#if TILE_ROWS >= 4
+        case 4: latent_values(4, cache, page, count, weights, keep, a->rank, to); break;
+#endif
+        case 2: latent_values(2, cache, page, count, weights, keep, a->rank, to); break;
+        default: latent_values(1, cache, page, count, weights, keep, a->rank, to);
+        }
+    }
+}
+
+static void latent_attention(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
+    const cpu_latent_args *a = raw;
+    const ptrdiff_t groups = (a->heads + a->item_heads - 1) / a->item_heads;
+    latent_state states[CPU_LATENT_TOKENS];
+    for (ptrdiff_t item = begin; item < end; item++) {
+        ptrdiff_t first_token = item / groups * a->item_tokens, head = item % groups * a->item_heads, longest = 0;
+        ptrdiff_t tokens = a->tokens - first_token < a->item_tokens ? a->tokens - first_token : a->item_tokens;
+        int heads = (int)(a->heads - head < a->item_heads ? a->heads - head : a->item_heads);
+        const int32_t *positions = a->cache.positions + first_token;
+        for (ptrdiff_t i = 0; i < tokens; i++) longest = positions[i] >= longest ? positions[i] + 1 : longest;
+        // Blocks outside, tokens and heads inside: a block's pages stay in the cache while they pass by.
+        for (ptrdiff_t first = 0; first < longest; first += BLOCK_POSITIONS)
+            for (ptrdiff_t i = 0; i < tokens; i++) {
+                ptrdiff_t row = (first_token + i) * a->heads + head;
+                if (first <= positions[i])
+                    latent_block(a, first_token + i, first, heads, a->query + row * a->cache.head_dim,
+                                 a->out + row * a->rank, states + i);
+            }
+        for (ptrdiff_t i = 0; i < tokens; i++) {
+            float *out = a->out + ((first_token + i) * a->heads + head) * a->rank;
+            for (int h = 0; h < heads; h++)
+                for (ptrdiff_t c = 0; c < a->rank; c++) out[h * a->rank + c] /= states[i].total[h];
+        }
     }
 }

@@ -183,13 +183,18 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
                 && rank <= cache.shape.headDimension, "shapes of attendLatent")
         guard tokens.count > 0 else { return }
         let context = Int(tokens.positions[tokens.count - 1]) + 1
-        let group = Int(CPU_LATENT_HEADS)
+        // Few tokens are divided among the threads, many share what they read of the cache.
+        let isLarge = tokens.count >= 4 * Int(CPU_LATENT_TOKENS) * device.threads
+        let (itemTokens, itemHeads) = isLarge ? (Int(CPU_LATENT_TOKENS), Int(CPU_LATENT_HEADS)) : (1, 4)
+        func parts(_ count: Int, _ size: Int) -> Int { (count + size - 1) / size }
         run(
             kernels.latent_attention,
             cpu_latent_args(
-                cache: cache.kernelCache(tokens, layer: layer), query: query.floats, out: out.floats, heads: heads,
-                rank: rank, scale: scale),
-            items: tokens.count * ((heads + group - 1) / group), work: 2 * group * context * cache.shape.headDimension)
+                cache: cache.kernelCache(tokens, layer: layer), query: query.floats, out: out.floats,
+                tokens: tokens.count, heads: heads, rank: rank, item_tokens: itemTokens, item_heads: itemHeads,
+                scale: scale),
+            items: parts(tokens.count, itemTokens) * parts(heads, itemHeads),
+            work: 2 * itemTokens * itemHeads * context * cache.shape.headDimension)
     }
 
     public func route(_ logits: Buffer, bias: Buffer?, count: Int, keeping row: RoutingRow, into routing: Routing) {
