@@ -328,11 +328,14 @@ struct BadKey: CustomTestStringConvertible, Sendable {
         ) { try ModelConfiguration(empty) }
     }
 
-    @Test("two thousand damaged configurations give numbers or a one-line error") func mutations() throws {
-        let valid = try Golden.data("models/qwen2-moe-tiny/config.json")
+    @Test(
+        "a thousand damaged configurations of each kind give numbers or a one-line error",
+        arguments: ["qwen2-moe-tiny", "deepseek-v3-tiny", "mixtral-tiny"])
+    func mutations(model: String) throws {
+        let valid = try Golden.data("models/\(model)/config.json")
         var generator = SeededGenerator(seed: 71)
         let interesting = Array("{}[]\",:-+.0123456789eE null".utf8) + [0, 0xFF]
-        for round in 0..<2000 {
+        for round in 0..<1000 {
             var bytes = Array(valid)
             for _ in 0...Int.random(in: 0..<3, using: &generator) {
                 let place = Int.random(in: 0..<bytes.count, using: &generator)
