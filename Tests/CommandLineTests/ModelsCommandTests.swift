@@ -53,6 +53,16 @@ import Testing
         #expect(missing.status != 0 && missing.errors.contains("/no/such/folder: no such folder"))
     }
 
+    @Test("--show-experts shows the layers that route", .timeLimit(.minutes(1)))
+    func showExperts() async throws {
+        let outcome = try await Binary().run(
+            "generate", "--model-path", folder("deepseek-v3-tiny"), "--prompt", "a", "--max-new-tokens", "2",
+            "--show-experts", "--threads", "1")
+        let rows = outcome.output.split(separator: "\n").filter { $0.hasPrefix("layer ") }
+        #expect(outcome.status == 0 && rows.map { $0.prefix(7) } == ["layer 1", "layer 2", "layer 3"])
+        #expect(rows.allSatisfy { $0.hasSuffix("%") })
+    }
+
     @Test("a config.json alone can be checked, and generates from made-up weights", .timeLimit(.minutes(1)))
     func dummy() async throws {
         let copy = try TemporaryFolder()
