@@ -27,27 +27,12 @@ public struct DummyWeights: WeightSource {
             let bytes = try MappedBytes(byteCount: hollow.byteCount, name: "dummy weights") { bytes in
                 // Fresh memory is zero already.
                 if isBias { return }
-                var state = name.utf8.reduce(seed ^ 0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
-                let float32 = dtype == .float32
-                let step = float32 ? 4 : 2
-                let base = bytes.baseAddress!
-                var offset = 0
-                while offset < bytes.count {
-                    // Four numbers from one draw of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
-                    state &+= 0x9E37_79B9_7F4A_7C15
-                    var bits = (state ^ (state >> 30)) &* 0xBF58_476D_1CE4_E5B9
-                    bits = (bits ^ (bits >> 27)) &* 0x94D0_49BB_1331_11EB
-                    bits ^= bits >> 31
-                    for _ in 0..<4 where offset < bytes.count {
-                        let unit = Float(Int16(truncatingIfNeeded: bits)) * 0x1p-15
-                        let value = (center + unit * size).bitPattern
-                        if float32 {
-                            base.storeBytes(of: value, toByteOffset: offset, as: UInt32.self)
-                        } else {
-                            base.storeBytes(of: UInt16(value >> 16), toByteOffset: offset, as: UInt16.self)
-                        }
-                        bits >>= 16
-                        offset += step
+                let start = name.utf8.reduce(seed ^ 0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+                if dtype == .float32 {
+                    Self.fill(bytes.bindMemory(to: UInt32.self), from: start, center: center, size: size) { $0 }
+                } else {
+                    Self.fill(bytes.bindMemory(to: UInt16.self), from: start, center: center, size: size) {
+                        UInt16(truncatingIfNeeded: $0 >> 16)
                     }
                 }
             }
@@ -55,6 +40,29 @@ public struct DummyWeights: WeightSource {
         } catch {
             throw ModelFileError(
                 file: error.path, item: name, found: error.reason, expected: "\(hollow.byteCount) bytes of memory")
+        }
+    }
+
+    /// Numbers uniform around `center`, four from each draw of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+    @inline(__always)
+    private static func fill<Element>(
+        _ numbers: UnsafeMutableBufferPointer<Element>, from start: UInt64, center: Float, size: Float,
+        _ element: (UInt32) -> Element
+    ) {
+        let step = size * 0x1p-15
+        var state = start
+        var index = 0
+        while index < numbers.count {
+            state &+= 0x9E37_79B9_7F4A_7C15
+            var bits = (state ^ (state >> 30)) &* 0xBF58_476D_1CE4_E5B9
+            bits = (bits ^ (bits >> 27)) &* 0x94D0_49BB_1331_11EB
+            bits ^= bits >> 31
+            let end = min(index + 4, numbers.count)
+            while index < end {
+                numbers[index] = element((center + Float(Int16(truncatingIfNeeded: bits)) * step).bitPattern)
+                bits >>= 16
+                index += 1
+            }
         }
     }
 
