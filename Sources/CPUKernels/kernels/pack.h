@@ -12,6 +12,18 @@ INLINE float element(const cpu_row *row, ptrdiff_t i) {
     return row->scales ? x * row->scales[i / row->scale_columns] : x;
 }
 
+// A row's elements first ..< end, which share a scale, to every 16th float.
+INLINE void widen_part(const cpu_row *row, ptrdiff_t first, ptrdiff_t end, float scale, float *out) {
+    switch (row->type) {
+    case CPU_E4M3:
+        for (ptrdiff_t k = first; k < end; k++)
+            out[k * CPU_PANEL] = widen_e4m3(((const uint8_t *)row->elements)[k]) * scale;
+        break;
+    default:
+        for (ptrdiff_t k = first; k < end; k++) out[k * CPU_PANEL] = element(row, k);
+    }
+}
+
 INLINE uint16_t bits(const cpu_row *row, ptrdiff_t i) {
     return row->elements ? ((const uint16_t *)row->elements)[i] : 0;
 }
@@ -38,7 +50,11 @@ static void pack(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
             if (a->type == CPU_BF16)
                 for (ptrdiff_t k = 0; k < a->inputs; k++) narrow[k * CPU_PANEL + r] = bits(&row, k);
             else
-                for (ptrdiff_t k = 0; k < a->inputs; k++) wide[k * CPU_PANEL + r] = element(&row, k);
+                for (ptrdiff_t k = 0, end; k < a->inputs; k = end) {
+                    // A division for each block of a scale, not for each element.
+                    end = row.scales && k + row.scale_columns < a->inputs ? k + row.scale_columns : a->inputs;
+                    widen_part(&row, k, end, row.scales ? row.scales[k / row.scale_columns] : 1, wide + r);
+                }
         }
     }
 }
