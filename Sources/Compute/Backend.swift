@@ -6,17 +6,21 @@
 
 internal import Experts
 
+/// Where weights get the layout that a device computes with.
+public protocol WeightLayout: AnyObject {
+    /// Lays out `matrices`: one stack of row blocks per expert or head (one stack for an ordinary matrix). The blocks of a
+    /// stack lie above one another, all of the same inputs; with `gated` a stack is the pair gate, up of equal shape. A
+    /// transposed block is a stack by itself.
+    func makeMatrix(_ matrices: [[TensorRows]], gated: Bool) -> Matrix
+
+    /// Widens vectors and puts them end to end.
+    func makeVector(_ parts: [TensorRows]) -> Buffer
+}
+
 /// Where a model computes.
-public protocol Backend: AnyObject, Sendable {
+public protocol Backend: WeightLayout, Sendable {
     /// The device's name and instruction set, and how many threads or units compute.
     var device: DeviceDescription { get }
-
-    /// Lays out `matrices`: one stack of row blocks per expert (one expert for an ordinary matrix). The blocks of a
-    /// stack lie above one another, all `[rows, inputs]`; with `gated` a stack is the pair gate, up of equal shape.
-    func makeMatrix(_ matrices: [[Tensor]], gated: Bool) -> Matrix
-
-    /// Widens a vector.
-    func makeVector(_ tensors: [Tensor]) -> Buffer
 
     /// `out[n] = table[ids[n]]`. Ids are below the table's rows.
     func embed(_ tokens: TokenLayout, table: Tensor, out: Buffer)
@@ -24,8 +28,19 @@ public protocol Backend: AnyObject, Sendable {
     /// `out[r] = x[rows[r]] / rms(x[rows[r]]) * weight`; without `rows`, row r itself. `[count, width]`
     func norm(_ x: Buffer, rows: UnsafePointer<Int32>?, count: Int, weight: Buffer, epsilon: Float, out: Buffer)
 
+    /// Normalises segments of rows in place: `x[n, first + s * width ..< first + (s + 1) * width]` for `segments` s, each of
+    /// the weight's width, such as heads.
+    func normSegments(_ x: Buffer, count: Int, first: Int, segments: Int, weight: Buffer, epsilon: Float)
+
+    /// Holds the elements of the first `count` rows within `-limit ... limit`.
+    func clamp(_ x: Buffer, count: Int, limit: Float)
+
     /// `out = x · weightᵀ + bias`, added to what `out` holds if `accumulate`. `[count, outputs]`
     func linear(_ x: Buffer, count: Int, weight: Matrix, bias: Buffer?, out: Buffer, accumulate: Bool)
+
+    /// One product for each head: `out[n, h] = x[n, h] · weight[h]ᵀ`. Rows of `x` and `out` are heads side by side, as many as
+    /// `weight` has matrices; the first inputs of each are read, the first outputs written.
+    func headLinear(_ x: Buffer, count: Int, weight: Matrix, out: Buffer)
 
     /// `out = silu(x · gateᵀ) ⊙ (x · upᵀ)`. `[count, outputs]`
     func gatedLinear(_ x: Buffer, count: Int, weight: Matrix, out: Buffer)
@@ -37,9 +52,21 @@ public protocol Backend: AnyObject, Sendable {
     /// Causal attention of every token over its sequence's positions up to its own. `out: [N, heads * headDimension]`
     func attend(_ qkv: Buffer, tokens: TokenLayout, cache: KVCache, layer: Int, heads: Int, scale: Float, out: Buffer)
 
+    /// Latent attention: puts the latent and the rotated key of every token into the cache, and the rotated queries behind the
+    /// absorbed ones. `latent: [N, rank]`, `keyRotary: [N, rotary]`, `queryRotary: [N, heads * rotary]`,
+    /// `query: [N, heads * (rank + rotary)]`
+    func storeLatent(
+        _ latent: Buffer, keyRotary: Buffer, queryRotary: Buffer, query: Buffer, tokens: TokenLayout, cache: KVCache,
+        layer: Int, angles: RotaryTable)
+
+    /// Causal attention of every token over its sequence's latents up to its own. `out: [N, heads * rank]`
+    func attendLatent(
+        _ query: Buffer, tokens: TokenLayout, cache: KVCache, layer: Int, heads: Int, scale: Float, out: Buffer)
+
     /// Chooses experts for every token by its router logits `[N, E]`, and groups the (token, expert) pairs into blocks.
     /// Ids and counts are written to `row`, which is part of the call, so that no model can forget to record.
-    func route(_ logits: Buffer, count: Int, keeping row: RoutingRow, into: Routing)
+    /// `bias` (`[1, E]`) is added to the scores for choosing, but is no part of a weight; nil without.
+    func route(_ logits: Buffer, bias: Buffer?, count: Int, keeping row: RoutingRow, into: Routing)
 
     /// The routed experts: `out[pair] = routing weight * down(silu(gate(x)) ⊙ up(x))`, `[N * K, width]`; `activations`
     /// are scratch, `[N * K, inner width]`.
@@ -62,6 +89,16 @@ public protocol Backend: AnyObject, Sendable {
 
     /// Gives threads and handles back.
     func stop()
+}
+
+extension WeightLayout {
+    /// Lays out whole tensors.
+    public func makeMatrix(_ matrices: [[Tensor]], gated: Bool) -> Matrix {
+        makeMatrix(matrices.map { $0.map { TensorRows($0) } }, gated: gated)
+    }
+
+    /// Widens whole vectors and puts them end to end.
+    public func makeVector(_ tensors: [Tensor]) -> Buffer { makeVector(tensors.map { TensorRows($0) }) }
 }
 
 /// What computes.

@@ -7,6 +7,8 @@ public enum DType: String, Sendable, CaseIterable {
     case float32 = "F32"
     case bfloat16 = "BF16"
     case float16 = "F16"
+    /// 8-bit float with four exponent and three fraction bits.
+    case float8 = "F8_E4M3"
     case float64 = "F64"
     case int64 = "I64"
     case int32 = "I32"
@@ -21,7 +23,7 @@ public enum DType: String, Sendable, CaseIterable {
         case .float64, .int64: 8
         case .float32, .int32: 4
         case .bfloat16, .float16, .int16: 2
-        case .int8, .uint8, .bool: 1
+        case .float8, .int8, .uint8, .bool: 1
         }
     }
 
@@ -31,6 +33,7 @@ public enum DType: String, Sendable, CaseIterable {
         case .float32: CPU_F32
         case .bfloat16: CPU_BF16
         case .float16: CPU_F16
+        case .float8: CPU_E4M3
         default: nil
         }
     }

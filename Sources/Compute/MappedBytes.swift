@@ -13,12 +13,45 @@ public final class MappedBytes: @unchecked Sendable {  // immutable after init
     /// Where they come from, for messages.
     public let name: String
     private let ownsMapping: Bool
+    /// Whether what is forgotten can be read again.
+    private let isFile: Bool
 
     /// Bytes that outlive the process's need for them, such as data embedded in the binary.
     public init(permanent bytes: UnsafeRawBufferPointer, name: String) {
         self.bytes = bytes
         self.name = name
         ownsMapping = false
+        isFile = false
+    }
+
+    /// Memory of its own, which `fill` writes once.
+    ///
+    /// - Throws: `FileError` when there is not enough memory.
+    public init(byteCount: Int, name: String, fill: (UnsafeMutableRawBufferPointer) -> Void) throws(FileError) {
+        self.name = name
+        guard byteCount > 0 else {
+            bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+            ownsMapping = false
+            isFile = false
+            return
+        }
+        guard
+            let base = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+            base != MAP_FAILED
+        else { throw FileError(path: name, reason: String(cString: strerror(errno))) }
+        fill(UnsafeMutableRawBufferPointer(start: base, count: byteCount))
+        bytes = UnsafeRawBufferPointer(start: base, count: byteCount)
+        ownsMapping = true
+        isFile = false
+    }
+
+    /// Tells the system that the bytes in `range` will not be read soon: a file's pages then take no memory of ours.
+    func forget(_ range: Range<Int>) {
+        guard ownsMapping, let base = bytes.baseAddress else { return }
+        let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+        let (first, last) = ((range.lowerBound + page - 1) / page * page, range.upperBound / page * page)
+        guard isFile, last > first else { return }
+        madvise(UnsafeMutableRawPointer(mutating: base + first), last - first, MADV_DONTNEED)
     }
 
     /// Maps the file at `path`.
@@ -39,6 +72,7 @@ public final class MappedBytes: @unchecked Sendable {  // immutable after init
         guard size > 0 else {
             bytes = UnsafeRawBufferPointer(start: nil, count: 0)
             ownsMapping = false
+            isFile = false
             return
         }
         guard let base = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED else {
@@ -46,6 +80,7 @@ public final class MappedBytes: @unchecked Sendable {  // immutable after init
         }
         bytes = UnsafeRawBufferPointer(start: base, count: size)
         ownsMapping = true
+        isFile = true
     }
 
     deinit {

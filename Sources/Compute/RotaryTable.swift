@@ -11,18 +11,59 @@ public struct RotaryTable: Sendable {
     let cosines: Buffer
     let sines: Buffer
 
-    /// Pair i of position p turns by `p * base^(-2 i / dimension)`.
-    public init(positions: Int, dimension: Int, base: Float) {
+    /// Pair i of position p turns by `p * base^(-2 i / dimension)`, or more slowly where `yarn` stretches it.
+    public init(positions: Int, dimension: Int, base: Float, yarn: YaRN? = nil) {
         let half = dimension / 2
         cosines = Buffer(rows: positions, width: half)
         sines = Buffer(rows: positions, width: half)
+        let size = yarn?.angleFactor ?? 1
         for pair in 0..<half {
-            let frequency = 1 / powf(base, Float(2 * pair) / Float(dimension))
+            var frequency = 1 / powf(base, Float(2 * pair) / Float(dimension))
+            if let yarn {
+                let share = yarn.stretched(pair: pair, dimension: dimension, base: base)
+                frequency = frequency / yarn.factor * share + frequency * (1 - share)
+            }
             for position in 0..<positions {
                 let angle = Float(position) * frequency
-                cosines.floats[position * half + pair] = cosf(angle)
-                sines.floats[position * half + pair] = sinf(angle)
+                cosines.floats[position * half + pair] = cosf(angle) * size
+                sines.floats[position * half + pair] = sinf(angle) * size
             }
         }
+    }
+}
+
+/// How a model is stretched to longer sequences than it was first trained for: slow pairs turn `factor` times slower, fast
+/// ones as before, and those between partly (Peng et al., arXiv:2309.00071).
+public struct YaRN: Sendable, Equatable {
+    /// By how much sequences became longer.
+    public var factor: Float
+    /// The length before.
+    public var originalPositions: Int
+    /// Pairs that turn at least this often within the original length are fast.
+    public var fastTurns: Float = 32
+    /// Pairs that turn at most this often are slow.
+    public var slowTurns: Float = 1
+    /// Multiplies cosines and sines, and so scales the rotated part of a score by its square.
+    public var angleFactor: Float = 1
+
+    /// A stretch by `factor` from `originalPositions`.
+    public init(factor: Float, originalPositions: Int) {
+        self.factor = factor
+        self.originalPositions = originalPositions
+    }
+
+    /// `0.1 * weight * ln factor + 1`: the size that keeps attention as sharp as it was.
+    public func size(_ weight: Float) -> Float { factor <= 1 ? 1 : 0.1 * weight * logf(factor) + 1 }
+
+    /// The share of pair `pair` that is stretched, from 0 (fast) to 1 (slow).
+    func stretched(pair: Int, dimension: Int, base: Float) -> Float {
+        /// The pair that turns `turns` times within the original length.
+        func pairTurning(_ turns: Float) -> Float {
+            Float(dimension) * logf(Float(originalPositions) / (turns * 2 * .pi)) / (2 * logf(base))
+        }
+        let low = max(pairTurning(fastTurns).rounded(.down), 0)
+        let high = min(pairTurning(slowTurns).rounded(.up), Float(dimension - 1))
+        // Equal ends would divide by zero.
+        return min(max((Float(pair) - low) / (high == low ? 0.001 : high - low), 0), 1)
     }
 }

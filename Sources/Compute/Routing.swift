@@ -69,9 +69,13 @@ public final class Routing {
     var blockCount: Int { router.alignment.blockExperts.count }
 
     /// The CPU's routing: gate, dispatch, align; what the gate chooses and counts goes straight to where it is kept.
-    func route(_ logits: UnsafeBufferPointer<Float>, keeping row: RoutingRow, lanes: any Lanes) {
+    func route(
+        _ logits: UnsafeBufferPointer<Float>, bias: UnsafeBufferPointer<Float>?, keeping row: RoutingRow,
+        lanes: any Lanes
+    ) {
         func route(_ dispatch: DispatchRow?) throws(RoutingError) {
-            try router.route(logits, dispatch: dispatch, countsInto: row.counts, idsInto: row.ids, lanes: lanes)
+            try router.route(
+                logits, bias: bias, dispatch: dispatch, countsInto: row.counts, idsInto: row.ids, lanes: lanes)
         }
         do {
             isDispatched = row.dispatch != nil

@@ -22,6 +22,14 @@ public struct SafetensorsFile: Sendable {
     /// - Throws: `ModelFileError` naming the file, the tensor, what was found and what was expected, when the file is
     ///   truncated, the header is no valid JSON, a type is unknown, or offsets overlap or leave the file.
     public init(_ file: MappedBytes) throws(ModelFileError) {
+        try self.init(file) { (problem) throws(ModelFileError) in throw problem }
+    }
+
+    /// Reads the header of `file`, too, and tells `report` of every bad entry; if it throws none, the tensors are the good
+    /// ones.
+    public init(
+        _ file: MappedBytes, report: (ModelFileError) throws(ModelFileError) -> Void
+    ) throws(ModelFileError) {
         let bytes = file.bytes
         guard bytes.count >= 8 else {
             throw ModelFileError(
@@ -46,24 +54,29 @@ public struct SafetensorsFile: Sendable {
         var ranges: [(range: Range<Int>, name: String)] = []
         ranges.reserveCapacity(header.entries.count)
         for (name, entry) in header.entries.sorted(by: { $0.key < $1.key }) {  // the same error every time
-            let range = try Self.check(entry, name: name, file: file.name, dataSize: bytes.count - start)
-            guard let dtype = DType(rawValue: entry.dtype) else {
-                throw ModelFileError(
-                    file: file.name, item: name, found: "dtype \(entry.dtype)",
-                    expected: "one of \(DType.allCases.map(\.rawValue).joined(separator: ", "))")
+            do throws(ModelFileError) {
+                let range = try Self.check(entry, name: name, file: file.name, dataSize: bytes.count - start)
+                guard let dtype = DType(rawValue: entry.dtype) else {
+                    throw ModelFileError(
+                        file: file.name, item: name, found: "dtype \(entry.dtype)",
+                        expected: "one of \(DType.allCases.map(\.rawValue).joined(separator: ", "))")
+                }
+                ranges.append((range, name))
+                tensors[name] = Tensor(
+                    name: name, dtype: dtype, shape: entry.shape, owner: file, offset: start + range.lowerBound)
+            } catch {
+                try report(error)
             }
-            ranges.append((range, name))
-            tensors[name] = Tensor(
-                name: name, dtype: dtype, shape: entry.shape, owner: file, offset: start + range.lowerBound)
         }
         ranges.sort { ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound) }
         for (before, after) in zip(ranges, ranges.dropFirst())
         where after.range.lowerBound < before.range.upperBound {
-            throw ModelFileError(
-                file: file.name, item: after.name,
-                found:
-                    "data_offsets \(after.range.lowerBound)..<\(after.range.upperBound), which overlap \(before.name)",
-                expected: "data that starts at \(before.range.upperBound) or later")
+            try report(
+                ModelFileError(
+                    file: file.name, item: after.name,
+                    found: "data_offsets \(after.range.lowerBound)..<\(after.range.upperBound), "
+                        + "which overlap \(before.name)",
+                    expected: "data that starts at \(before.range.upperBound) or later"))
         }
         self.tensors = tensors
     }

@@ -1,5 +1,7 @@
 // Tensor: a shape over bytes, and who keeps them alive. Always row-major and contiguous.
 
+internal import CPUKernels
+
 /// A read-only array as it lies in a checkpoint.
 public struct Tensor: Sendable {
     /// Its name in the checkpoint.
@@ -12,9 +14,18 @@ public struct Tensor: Sendable {
     public var file: String { owner.name }
     private let owner: MappedBytes
     private let offset: Int
+    /// The factors of an 8-bit matrix.
+    private var scales: Scales?
 
-    /// The tensor at `offset` of `owner`; the caller has checked that it fits.
-    init(name: String, dtype: DType, shape: [Int], owner: MappedBytes, offset: Int) {
+    /// One factor for each block of a matrix.
+    private struct Scales {
+        var owner: MappedBytes
+        var offset: Int
+        var blocks: ScaleBlocks
+    }
+
+    /// The tensor at `offset` of `owner`; the caller has checked that it fits, or reads nothing but names and shapes.
+    public init(name: String, dtype: DType, shape: [Int], owner: MappedBytes, offset: Int = 0) {
         self.name = name
         self.dtype = dtype
         self.shape = shape
@@ -28,12 +39,97 @@ public struct Tensor: Sendable {
     /// Bytes in all.
     public var byteCount: Int { count * dtype.size }
 
+    /// Bytes in all, scales included.
+    public var storedByteCount: Int {
+        byteCount + (scales.map { scaleShape($0.blocks).reduce(4, *) } ?? 0)
+    }
+
+    /// The shape that the scales of this matrix have.
+    public func scaleShape(_ blocks: ScaleBlocks) -> [Int] {
+        [(shape[0] + blocks.rows - 1) / blocks.rows, (shape[1] + blocks.columns - 1) / blocks.columns]
+    }
+
+    /// This matrix, each element multiplied by the scale of its block.
+    ///
+    /// - Precondition: `scales` are float32 of shape `scaleShape(blocks)`.
+    public func scaled(by scales: Tensor, blocks: ScaleBlocks) -> Tensor {
+        precondition(
+            scales.dtype == .float32 && scales.shape == scaleShape(blocks), "scales \(scales.shape) of \(shape)")
+        var result = self
+        result.scales = Scales(owner: scales.owner, offset: scales.offset, blocks: blocks)
+        return result
+    }
+
+    /// Where row `row` lies; valid while the tensor lives. A vector is a matrix of one column.
+    func kernelRow(_ row: Int) -> cpu_row {
+        let width = shape.count > 1 ? shape[1] : 1
+        let elements = owner.bytes.baseAddress.map { $0 + offset + row * width * dtype.size }
+        guard let type = dtype.kernelType else { preconditionFailure("\(dtype) is no weight type") }
+        var factors: UnsafePointer<Float>?
+        if let scales {
+            let first = scales.offset + row / scales.blocks.rows * scaleShape(scales.blocks)[1] * 4
+            factors = scales.owner.bytes.baseAddress.map { ($0 + first).assumingMemoryBound(to: Float.self) }
+        }
+        return cpu_row(elements: elements, scales: factors, scale_columns: scales?.blocks.columns ?? 1, type: type)
+    }
+
+    /// Says that the tensor has been laid out and will not be read soon, if ever: its pages need not stay in memory.
+    public func forget() {
+        owner.forget(offset..<offset + byteCount)
+    }
+
     /// Calls `body` with the tensor's bytes.
     public func withBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
         try withExtendedLifetime(owner) {
             try body(UnsafeRawBufferPointer(rebasing: owner.bytes[offset..<offset + byteCount]))
         }
     }
+}
+
+/// How the scales of an 8-bit matrix lie: one for each block of `rows` rows and `columns` columns.
+public struct ScaleBlocks: Sendable, Equatable {
+    /// Rows that share a scale.
+    public var rows: Int
+    /// Columns that share a scale.
+    public var columns: Int
+
+    /// Blocks of `rows` by `columns`; those of DeepSeek-V3 unless said otherwise.
+    public init(rows: Int = 128, columns: Int = 128) {
+        self.rows = rows
+        self.columns = columns
+    }
+}
+
+/// Rows of a checkpoint's matrix, or elements of a vector, in any order.
+public struct TensorRows: Sendable {
+    /// The matrix; a vector is one of a single column.
+    public let tensor: Tensor
+    /// The rows, in the order in which they are laid out; nil for all as they are.
+    public let rows: [Int]?
+    /// Whether a row holds the weights of one input, not of one output.
+    public let isTransposed: Bool
+
+    /// The rows `rows` (nil: all) of `tensor`.
+    public init(_ tensor: Tensor, rows: [Int]? = nil, isTransposed: Bool = false) {
+        self.tensor = tensor
+        self.rows = rows
+        self.isTransposed = isTransposed
+        precondition(rows?.allSatisfy { $0 >= 0 && $0 < tensor.shape[0] } ?? true, "rows of \(tensor.shape)")
+    }
+
+    private var columns: Int { tensor.shape.count > 1 ? tensor.shape[1] : 1 }
+    /// How many rows are laid out.
+    var rowCount: Int { rows?.count ?? tensor.shape.first ?? 1 }
+    /// Where each of them lies.
+    var kernelRows: [cpu_row] { (0..<rowCount).map { tensor.kernelRow(rows?[$0] ?? $0) } }
+    /// What the rows compute.
+    public var outputs: Int { isTransposed ? columns : rowCount }
+    /// What they compute it from.
+    public var inputs: Int { isTransposed ? rowCount : columns }
+    /// Number of elements.
+    public var count: Int { rowCount * columns }
+    /// Bytes that they take where they come from.
+    public var storedByteCount: Int { rowCount * (tensor.storedByteCount / max(1, tensor.shape.first ?? 1)) }
 }
 
 /// A block of floats that a device computes with, `[rows, width]`.
@@ -65,11 +161,11 @@ public struct Buffer: Sendable {
 
 /// A weight matrix, or one per expert, in the layout that a device computes with.
 public struct Matrix: Sendable {
-    /// Rows of the checkpoint's matrix.
+    /// What a matrix computes.
     public let outputs: Int
-    /// Columns of the checkpoint's matrix.
+    /// What it computes that from.
     public let inputs: Int
-    /// How many matrices, one for each expert.
+    /// How many matrices, one for each expert or head.
     public let count: Int
     /// Whether gate and up panels alternate; `outputs` then counts the outputs of the pair.
     public let isGated: Bool
@@ -77,6 +173,6 @@ public struct Matrix: Sendable {
     public let dtype: DType
     let storage: Storage
 
-    /// Bytes from one expert's matrix to the next.
+    /// Bytes from one matrix to the next.
     public var stride: Int { storage.bytes.count / count }
 }

@@ -29,6 +29,26 @@ public struct TokenLayout {
     }
 }
 
+/// What a layer keeps of every position.
+public struct CacheShape: Sendable, Equatable {
+    /// Key-value heads.
+    public var heads: Int
+    /// Floats in a key, and in a value if there are values.
+    public var headDimension: Int
+    /// Whether values are kept beside the keys. Without, a value is the beginning of its key (multi-head latent attention).
+    public var hasValues: Bool
+
+    /// Keys, and values if `hasValues`, of `heads` heads.
+    public init(heads: Int, headDimension: Int, hasValues: Bool = true) {
+        self.heads = heads
+        self.headDimension = headDimension
+        self.hasValues = hasValues
+    }
+
+    /// Bytes of one position in one layer.
+    public var bytesPerToken: Int { (hasValues ? 2 : 1) * heads * headDimension * MemoryLayout<Float>.stride }
+}
+
 /// Keys and values of all layers, in pages of `KVCache.pageSize` positions.
 public struct KVCache: Sendable {
     /// Positions in a page.
@@ -36,25 +56,20 @@ public struct KVCache: Sendable {
 
     /// Pages per layer.
     public let pages: Int
-    /// Key-value heads.
-    public let heads: Int
-    /// Floats in a head.
-    public let headDimension: Int
+    /// What a page holds.
+    public let shape: CacheShape
     let keys: [Buffer]  // per layer [pages, heads, headDimension, 16]
-    let values: [Buffer]  // per layer [pages, heads, 16, headDimension]
+    let values: [Buffer]  // per layer [pages, heads, 16, headDimension], or none
 
     /// An uninitialised cache. Memory is touched, and so taken, page by page as it is used.
-    public init(layers: Int, pages: Int, heads: Int, headDimension: Int) {
+    public init(layers: Int, pages: Int, shape: CacheShape) {
         self.pages = pages
-        self.heads = heads
-        self.headDimension = headDimension
-        let width = heads * headDimension * Self.pageSize
-        keys = (0..<layers).map { _ in Buffer(rows: pages, width: width, usesHugePages: false) }
-        values = (0..<layers).map { _ in Buffer(rows: pages, width: width, usesHugePages: false) }
-    }
-
-    /// Bytes that one token takes in all layers.
-    public static func bytesPerToken(layers: Int, heads: Int, headDimension: Int) -> Int {
-        2 * layers * heads * headDimension * MemoryLayout<Float>.stride
+        self.shape = shape
+        let width = shape.heads * shape.headDimension * Self.pageSize
+        func buffers(_ count: Int) -> [Buffer] {
+            (0..<count).map { _ in Buffer(rows: pages, width: width, usesHugePages: false) }
+        }
+        keys = buffers(layers)
+        values = buffers(shape.hasValues ? layers : 0)
     }
 }

@@ -48,21 +48,22 @@ extension Engine {
         progress: @escaping @Sendable (LoadProgress) -> Void
     ) throws -> EngineParts {
         let numbers = try ModelConfiguration(files)
-        let checkpoint = try Checkpoint(files)
+        let source: any WeightSource =
+            switch configuration.loadFormat {
+            case .auto: try Checkpoint(files)
+            case .dummy: DummyWeights(numbers, seed: configuration.randomSeed)
+            }
         let contextLength = configuration.contextLength ?? numbers.maxPositions
         guard contextLength <= numbers.maxPositions else {
             throw ModelFileError(
                 file: files.location(of: "config.json"), item: "max_position_embeddings",
                 found: "\(numbers.maxPositions)", expected: "at least the \(contextLength) of --context-length")
         }
-        let wanted =
-            configuration.maxTotalTokens
-            ?? min(
-                configuration.maxRunningRequests * contextLength,
-                physicalMemory / 8 / MemoryNeed.bytesPerToken(numbers))
-        let pages = max(1, wanted / KVCache.pageSize)
-        let needed = MemoryNeed(numbers, configuration, contextLength: contextLength)
-            .bytes(checkpoint, tokens: pages * KVCache.pageSize)
+        let survey = WeightSurvey(numbers, of: configuration.loadFormat == .dummy ? nil : source)
+        if let problem = survey.problems.first { throw problem }
+        let need = MemoryNeed(numbers, configuration, contextLength: contextLength, weights: survey.loadedBytes)
+        let pages = max(1, need.tokens(physicalMemory) / KVCache.pageSize)
+        let needed = need.bytes(tokens: pages * KVCache.pageSize)
         guard needed <= Double(physicalMemory) else {
             throw EngineError.notEnoughMemory(
                 neededBytes: Int(min(needed, 1e18)), physicalBytes: physicalMemory)
@@ -73,9 +74,8 @@ extension Engine {
         }
         var description = ModelDescription()
         do {
-            let weightBytes = checkpoint.tensors.values.reduce(0) { $0 + $1.byteCount }
-            let loader = WeightLoader(checkpoint, backend: backend) {
-                progress(LoadProgress(completedBytes: $0, totalBytes: weightBytes))
+            let loader = WeightLoader(source, backend: backend) {
+                progress(LoadProgress(completedBytes: $0, totalBytes: survey.storedBytes))
             }
             let model = try ModelRegistry.load(
                 numbers, weights: loader, positions: contextLength, file: files.location(of: "config.json"))
@@ -117,7 +117,8 @@ extension Engine {
         return placement
     }
 
-    private static var physicalMemory: Int {
+    /// Bytes of memory that this machine has.
+    static var physicalMemory: Int {
         Int(sysconf(Int32(_SC_PHYS_PAGES))) * Int(sysconf(Int32(_SC_PAGESIZE)))
     }
 }

@@ -1,5 +1,13 @@
 public import Experts
 
+/// Where weights come from.
+public enum LoadFormat: Sendable {
+    /// The model's safetensors files.
+    case auto
+    /// Nowhere: seeded random numbers, for a model of which there is only a config.json.
+    case dummy
+}
+
 /// The engine's limits and switches.
 public struct EngineConfiguration: Sendable {
     /// Sequences that may be in the batch at once (`--max-running-requests`).
@@ -21,7 +29,9 @@ public struct EngineConfiguration: Sendable {
     public var preemptionThreshold = 10
     /// Positions a sequence may have (`--context-length`); nil takes the model's.
     public var contextLength: Int?
-    /// Seeds the sampler of requests without a seed (`--random-seed`).
+    /// Where weights come from (`--load-format`).
+    public var loadFormat = LoadFormat.auto
+    /// Seeds the sampler of requests without a seed, and made-up weights (`--random-seed`).
     public var randomSeed: UInt64 = 42
     /// Where the experts are at first (`--init-expert-location`).
     public var placement = PlacementSource.trivial

@@ -10,24 +10,50 @@ struct MemoryNeed {
     private let model: ModelConfiguration
     private let configuration: EngineConfiguration
     private let contextLength: Int
+    private let weights: Double
 
-    init(_ model: ModelConfiguration, _ configuration: EngineConfiguration, contextLength: Int) {
+    /// - Parameters:
+    ///   - model: its numbers.
+    ///   - configuration: the engine's limits.
+    ///   - contextLength: the longest sequence.
+    ///   - weights: bytes of weights in memory.
+    init(_ model: ModelConfiguration, _ configuration: EngineConfiguration, contextLength: Int, weights: Double) {
         self.model = model
         self.configuration = configuration
         self.contextLength = contextLength
+        self.weights = weights
     }
 
-    /// Weights in their layout, caches, activations and records, with a KV cache of `tokens` tokens.
-    func bytes(_ checkpoint: Checkpoint, tokens: Int) -> Double {
+    /// All of it, with a KV cache of `tokens` tokens.
+    func bytes(tokens: Int) -> Double { weights + Double(tokens) * Double(bytesPerToken) + other }
+
+    /// Bytes of KV cache for one token.
+    var bytesPerToken: Int { model.layers * model.cacheShape.bytesPerToken }
+
+    /// Tokens whose keys and values fit beside the rest into `memory` bytes, in whole pages.
+    func tokensThatFit(_ memory: Int) -> Int {
+        let left = max(0, Double(memory) - weights - other)
+        return Int(min(left / Double(bytesPerToken), 0x1p40)) / KVCache.pageSize * KVCache.pageSize
+    }
+
+    /// Tokens that the KV cache holds: as many as were asked for, or else a share of `memory`, and no more than sequences
+    /// can use.
+    func tokens(_ memory: Int) -> Int {
+        configuration.maxTotalTokens
+            ?? min(
+                configuration.maxRunningRequests * contextLength, memory / 8 / bytesPerToken, tokensThatFit(memory))
+    }
+
+    /// Page tables, rotary angles, activations, logits and records.
+    private var other: Double {
         let float = Double(MemoryLayout<Float>.stride)
         let sequences = Double(configuration.maxRunningRequests)
-        let kv = Double(tokens) * Double(Self.bytesPerToken(model))
         let tables = sequences * Double(contextLength / KVCache.pageSize + 1) * float
-        let angles = Double(contextLength) * Double(model.headDimension) * float
+        let angles = Double(contextLength) * Double(model.rotaryDimension) * float
         let passTokens = Double(configuration.chunkedPrefillSize) + sequences
         let activations = passTokens * Double(Workspace.floatsPerToken(model)) * float
         let logits = Double(ModelRunner.logitRows + 3) * Double(model.vocabularySize) * float
-        return weights(checkpoint) + kv + tables + angles + activations + logits + record
+        return tables + angles + activations + logits + record
     }
 
     /// Recorded passes: a window of counts, or as much as the budget allows.
@@ -37,19 +63,5 @@ struct MemoryNeed {
             return Double(settings.byteBudget)
         }
         return Double(passes) * Double(model.layers) * Double(model.experts) * 4
-    }
-
-    /// Weights as they are laid out: float16 is widened; a tied embedding table is laid out a second time.
-    private func weights(_ checkpoint: Checkpoint) -> Double {
-        let stored = checkpoint.tensors.values.reduce(0.0) { sum, tensor in
-            sum + Double(tensor.byteCount) * (tensor.dtype == .float16 ? 2 : 1)
-        }
-        let head = model.tiesEmbeddings ? Double(model.vocabularySize) * Double(model.hiddenSize) * 4 : 0
-        return stored + head
-    }
-
-    /// Bytes of KV cache for one token.
-    static func bytesPerToken(_ model: ModelConfiguration) -> Int {
-        KVCache.bytesPerToken(layers: model.layers, heads: model.kvHeads, headDimension: model.headDimension)
     }
 }

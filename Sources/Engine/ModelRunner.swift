@@ -53,11 +53,8 @@ final class ModelRunner {
         vocabularySize = configuration.vocabularySize
         dispatch = placement.flatMap { $0.isIdentity ? nil : Dispatch(dynamic: $0) }
         workspace = Workspace(
-            configuration, tokens: tokens, logitRows: Self.logitRows, gate: model.gate,
-            slots: placement?.physicalExperts)
-        cache = KVCache(
-            layers: configuration.layers, pages: pages, heads: configuration.kvHeads,
-            headDimension: configuration.headDimension)
+            configuration, tokens: tokens, logitRows: Self.logitRows, slots: placement?.physicalExperts)
+        cache = KVCache(layers: configuration.layers, pages: pages, shape: configuration.cacheShape)
         tableStride = (contextLength + KVCache.pageSize - 1) / KVCache.pageSize
         ids = .allocate(capacity: tokens)
         positions = .allocate(capacity: tokens)

@@ -1,24 +1,29 @@
-// LanguageModel: what the engine asks of any model.
+// LanguageModel: what the engine asks of any model, and what a model's file says.
 
 public import Compute
-public import Experts
 
-/// A model that predicts the next token.
+/// A model that predicts the next token: a stack of layers, and what its config.json leaves unsaid.
 public protocol LanguageModel: Sendable {
+    /// What the architecture's config.json leaves unsaid.
+    static var conventions: Conventions { get }
     /// The model's numbers.
     var configuration: ModelConfiguration { get }
-    /// How its router chooses.
-    var gate: GateRule { get }
+    /// The model's layers.
+    var decoder: DecoderStack { get }
 
-    /// Loads the model's weights.
+    /// Loads the model's weights; rotary angles are computed for `positions` positions.
     ///
     /// - Throws: `ModelFileError` when a tensor is missing or has another shape.
-    init(_ configuration: ModelConfiguration, weights: WeightLoader, positions: Int) throws(ModelFileError)
+    init(_ model: ModelConfiguration, weights: WeightLoader, positions: Int) throws(ModelFileError)
+}
 
+extension LanguageModel {
     /// Computes `pass.workspace.hidden` and the cache's entries of the pass's tokens.
-    func forward(_ pass: ForwardPass)
+    public func forward(_ pass: ForwardPass) { decoder.forward(pass) }
 
     /// Computes `pass.workspace.logits` for the `count` tokens `rows` of the pass, at most
     /// `pass.workspace.logitRows`.
-    func logits(_ pass: ForwardPass, rows: UnsafePointer<Int32>, count: Int)
+    public func logits(_ pass: ForwardPass, rows: UnsafePointer<Int32>, count: Int) {
+        decoder.logits(pass, rows: rows, count: count)
+    }
 }

@@ -1,79 +1,144 @@
-// WeightLoader: checkpoint tensors into a backend's layouts, one weight at a time, telling how far it has come.
+// WeightLoader: tensors into a device's layouts, one weight at a time, telling how far it has come.
 
 public import Compute
 
-/// Moves weights from a checkpoint to a device.
+/// Where weights come from.
+public protocol WeightSource {
+    /// The tensor `name`; a matrix of 8-bit floats comes with its scales, one for each of `scaleBlocks`.
+    ///
+    /// - Throws: `ModelFileError` when it is missing, has another shape, or is no floating-point weight.
+    func tensor(_ name: String, shape: [Int], scaleBlocks: ScaleBlocks) throws(ModelFileError) -> Tensor
+}
+
+/// Rows of a matrix, or elements of a vector, under the name that a checkpoint gives it.
+struct NamedRows {
+    /// The tensor.
+    var name: String
+    /// How many rows it has.
+    var total: Int
+    /// Those that are wanted, in this order; nil for all.
+    var rows: [Int]?
+}
+
+/// Moves weights from their source to a device.
 public final class WeightLoader {
-    /// Where the weights will compute.
-    public let backend: any Backend
-    private let checkpoint: Checkpoint
+    private let source: any WeightSource
+    private let layout: any WeightLayout
     private let progress: (Int) -> Void
+    /// How 8-bit matrices are scaled.
+    var scaleBlocks = ScaleBlocks()
     /// Parameters loaded so far, a tied embedding counted once.
     public private(set) var parameters = 0
-    private var loadedBytes = 0
+    /// Those among them of routed experts.
+    public private(set) var expertParameters = 0
+    /// Bytes of `source` that are in place.
+    public private(set) var loadedBytes = 0
+    /// Those among them that stay where they are.
+    public private(set) var mappedBytes = 0
 
     /// A loader that calls `progress` with the bytes in place after every weight.
-    public init(_ checkpoint: Checkpoint, backend: any Backend, progress: @escaping (Int) -> Void = { _ in }) {
-        self.checkpoint = checkpoint
-        self.backend = backend
+    public init(_ source: any WeightSource, backend: any WeightLayout, progress: @escaping (Int) -> Void = { _ in }) {
+        self.source = source
+        layout = backend
         self.progress = progress
     }
 
+    private func find(_ name: String, _ shape: [Int]) throws(ModelFileError) -> Tensor {
+        try source.tensor(name, shape: shape, scaleBlocks: scaleBlocks)
+    }
+
     /// A tensor that stays where it is, such as the embedding table.
-    public func tensor(_ name: String, shape: [Int]) throws(ModelFileError) -> Tensor {
-        let tensor = try checkpoint.tensor(name, shape: shape)
-        count([tensor])
+    func tensor(_ name: String, shape: [Int]) throws(ModelFileError) -> Tensor {
+        let tensor = try find(name, shape)
+        guard tensor.dtype != .float8 else {
+            throw ModelFileError(
+                file: tensor.file, item: name, found: "dtype \(tensor.dtype.rawValue)", expected: "BF16, F16 or F32")
+        }
+        mappedBytes += tensor.byteCount
+        count([TensorRows(tensor)], isLaidOut: false)
         return tensor
     }
 
     /// A vector, or several end to end.
-    public func vector(_ parts: [(name: String, width: Int)]) throws(ModelFileError) -> Buffer {
-        var tensors: [Tensor] = []
-        for part in parts { tensors.append(try checkpoint.tensor(part.name, shape: [part.width])) }
-        count(tensors)
-        return backend.makeVector(tensors)
+    func vector(_ parts: [NamedRows]) throws(ModelFileError) -> Buffer {
+        var rows: [TensorRows] = []
+        for part in parts {
+            rows.append(TensorRows(try find(part.name, [part.total]), rows: part.rows))
+        }
+        let vector = layout.makeVector(rows)
+        count(rows)
+        return vector
     }
 
-    /// A matrix whose row blocks are the tensors `parts`; not `isNew` if they are loaded already in another layout.
-    public func matrix(
-        _ parts: [(name: String, outputs: Int)], inputs: Int, isNew: Bool = true
+    /// A matrix whose row blocks are `parts`; not `isNew` if they are loaded already in another layout.
+    func matrix(_ parts: [NamedRows], inputs: Int, isNew: Bool = true) throws(ModelFileError) -> Matrix {
+        var rows: [TensorRows] = []
+        for part in parts {
+            rows.append(TensorRows(try find(part.name, [part.total, inputs]), rows: part.rows))
+        }
+        let matrix = layout.makeMatrix([rows], gated: false)
+        if isNew { count(rows) }
+        return matrix
+    }
+
+    /// A matrix for each of `heads`, some rows of the tensor `name`; transposed, those rows are its inputs.
+    func heads(
+        _ name: String, shape: [Int], heads: [Range<Int>], isTransposed: Bool
     ) throws(ModelFileError) -> Matrix {
-        var tensors: [Tensor] = []
-        for part in parts { tensors.append(try checkpoint.tensor(part.name, shape: [part.outputs, inputs])) }
-        let matrix = backend.makeMatrix([tensors], gated: false)
-        if isNew { count(tensors) }
+        let tensor = try find(name, shape)
+        let parts = heads.map { TensorRows(tensor, rows: Array($0), isTransposed: isTransposed) }
+        let matrix = layout.makeMatrix(parts.map { [$0] }, gated: false)
+        count(parts)
         return matrix
     }
 
     /// The matrices `names` of all experts, each `[outputs, inputs]`.
-    public func experts(_ names: [String], outputs: Int, inputs: Int) throws(ModelFileError) -> Matrix {
-        var stacks: [[Tensor]] = []
-        for name in names { stacks.append([try checkpoint.tensor(name, shape: [outputs, inputs])]) }
-        let matrix = backend.makeMatrix(stacks, gated: false)
+    func experts(_ names: [String], outputs: Int, inputs: Int) throws(ModelFileError) -> Matrix {
+        var stacks: [[TensorRows]] = []
+        for name in names { stacks.append([TensorRows(try find(name, [outputs, inputs]))]) }
+        let matrix = layout.makeMatrix(stacks, gated: false)
         for stack in stacks { count(stack) }
+        expertParameters += names.count * outputs * inputs
         return matrix
     }
 
-    /// Gate and up projections, one pair for each expert, each `[outputs, inputs]`.
-    public func gatedExperts(
+    /// Gate and up projections of all experts, one pair for each, all `[outputs, inputs]`.
+    func gatedExperts(
         _ pairs: [(gate: String, up: String)], outputs: Int, inputs: Int
     ) throws(ModelFileError) -> Matrix {
-        var stacks: [[Tensor]] = []
+        let matrix = try gated(pairs, outputs: outputs, inputs: inputs)
+        expertParameters += 2 * pairs.count * outputs * inputs
+        return matrix
+    }
+
+    /// Gate and up projection of one MLP, both `[outputs, inputs]`.
+    func gatedMatrix(gate: String, up: String, outputs: Int, inputs: Int) throws(ModelFileError) -> Matrix {
+        try gated([(gate, up)], outputs: outputs, inputs: inputs)
+    }
+
+    private func gated(
+        _ pairs: [(gate: String, up: String)], outputs: Int, inputs: Int
+    ) throws(ModelFileError) -> Matrix {
+        var stacks: [[TensorRows]] = []
         for pair in pairs {
             stacks.append([
-                try checkpoint.tensor(pair.gate, shape: [outputs, inputs]),
-                try checkpoint.tensor(pair.up, shape: [outputs, inputs]),
+                TensorRows(try find(pair.gate, [outputs, inputs])),
+                TensorRows(try find(pair.up, [outputs, inputs])),
             ])
         }
-        let matrix = backend.makeMatrix(stacks, gated: true)
+        let matrix = layout.makeMatrix(stacks, gated: true)
         for stack in stacks { count(stack) }
         return matrix
     }
 
-    private func count(_ tensors: [Tensor]) {
-        for tensor in tensors {
-            parameters += tensor.count
-            loadedBytes += tensor.byteCount
+    private func count(_ parts: [TensorRows], isLaidOut: Bool = true) {
+        for part in parts {
+            parameters += part.count
+            // A hostile configuration may pass 64 bits; nothing of it will be loaded.
+            let (sum, overflow) = loadedBytes.addingReportingOverflow(part.storedByteCount)
+            loadedBytes = overflow ? .max : sum
+            // Part of a tensor may be laid out later.
+            if isLaidOut, part.rows == nil { part.tensor.forget() }
         }
         progress(loadedBytes)
     }

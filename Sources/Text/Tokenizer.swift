@@ -8,9 +8,11 @@ public final class Tokenizer: Sendable {
     /// Number of token ids; ids are `0..<vocabularySize`.
     public let vocabularySize: Int
 
-    private let bpe: ByteLevelBPE
+    private let bpe: BytePairEncoding
     private let preTokenizer: PreTokenizer
     private let normalizes: Bool
+    private let metaspace: Metaspace?
+    private let stripsFirstSpace: Bool
     private let vocabulary: Vocabulary
     private let rawTokens: AddedTokens
     private let normalizedTokens: AddedTokens
@@ -27,6 +29,8 @@ public final class Tokenizer: Sendable {
         vocabularySize = vocabulary.count
         preTokenizer = try file.makePreTokenizer()
         normalizes = try file.normalizes()
+        metaspace = try file.makeMetaspace()
+        stripsFirstSpace = file.stripsFirstSpace
         frame = try file.makeFrame()
         for id in frame.before + frame.after where id < 0 || Int(id) >= vocabularySize {
             throw TokenizerError("tokenizer.json: post_processor: id \(id) is not in the vocabulary")
@@ -65,19 +69,28 @@ public final class Tokenizer: Sendable {
                 case .token(let id): output.append(id)
                 case .text(let range):
                     let part = UnsafeBufferPointer(rebasing: bytes[range])
-                    guard normalizes, part.contains(where: { $0 >= 0xCC }) else {
+                    guard let changed = normalized(part, isStart: range.lowerBound == 0) else {
                         return encodeNormalized(part, &session, into: &output)
                     }
-                    Normalizer.composed(Array(part)).withUnsafeBufferPointer { composed in
+                    changed.withUnsafeBufferPointer { changed in
                         // The session remembers places in the text it was made for.
-                        var session = EncodingSession(bytes: composed.count)
-                        encodeNormalized(composed, &session, into: &output)
+                        var session = EncodingSession(bytes: changed.count)
+                        encodeNormalized(changed, &session, into: &output)
                     }
                 }
             }
         }
         if addSpecialTokens { output += frame.after }
         return output
+    }
+
+    /// `text` composed, with its spaces marked; nil when it stays as it is.
+    private func normalized(_ text: UnsafeBufferPointer<UInt8>, isStart: Bool) -> [UInt8]? {
+        var composed: [UInt8]?
+        if normalizes, text.contains(where: { $0 >= 0xCC }) { composed = Normalizer.composed(Array(text)) }
+        guard let metaspace else { return composed }
+        guard let composed else { return metaspace.marked(text, isStart: isStart) }
+        return composed.withUnsafeBufferPointer { metaspace.marked($0, isStart: isStart) }
     }
 
     private func encodeNormalized(
@@ -107,7 +120,7 @@ public final class Tokenizer: Sendable {
     public func decode(_ ids: some Swift.Sequence<Int32>, skipSpecialTokens: Bool = false) -> String {
         var bytes: [UInt8] = []
         for id in ids { append(id, skipSpecialTokens: skipSpecialTokens, to: &bytes) }
-        return String(decoding: bytes, as: UTF8.self)
+        return String(decoding: stripsFirstSpace && bytes.first == 0x20 ? bytes.dropFirst() : bytes[...], as: UTF8.self)
     }
 
     /// Appends the bytes of one token.
@@ -129,7 +142,7 @@ public struct TokenizerError: Error, Equatable, CustomStringConvertible {
 /// What one call of `encode` reuses from piece to piece.
 private struct EncodingSession {
     var ends: [Int] = []
-    var scratch = ByteLevelBPE.Scratch()
+    var scratch = BytePairEncoding.Scratch()
 
     /// Where a piece was seen, and its tokens.
     private struct Entry {

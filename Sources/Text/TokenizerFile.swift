@@ -1,4 +1,4 @@
-// TokenizerFile: a Hugging Face `tokenizer.json`, as far as byte-level BPE needs it.
+// TokenizerFile: a Hugging Face `tokenizer.json`, as far as BPE over bytes, or over characters with spaces marked, needs it.
 
 #if canImport(FoundationEssentials)
     internal import FoundationEssentials
@@ -12,10 +12,11 @@ struct TokenizerFile: Decodable {
     var normalizer: Part?
     var preTokenizer: Part?
     var postProcessor: Part?
+    var decoder: Part?
     var model: Model
 
     enum CodingKeys: String, CodingKey {
-        case normalizer, model
+        case normalizer, decoder, model
         case addedTokens = "added_tokens"
         case preTokenizer = "pre_tokenizer"
         case postProcessor = "post_processor"
@@ -85,17 +86,26 @@ struct TokenizerFile: Decodable {
         var normalizers: [Part]?
         var pretokenizers: [Part]?
         var processors: [Part]?
+        var decoders: [Part]?
         var pattern: Pattern?
         var behavior: String?
         var invert: Bool?
         var useRegex: Bool?
         var addPrefixSpace: Bool?
         var individualDigits: Bool?
+        var prepend: String?
+        var content: String?
+        var replacement: String?
+        var prependScheme: String?
+        var split: Bool?
+        var start: Int?
         var single: [Piece]?
         var specialTokens: [String: SpecialToken]?
 
         enum CodingKeys: String, CodingKey {
-            case type, normalizers, pretokenizers, processors, pattern, behavior, invert, single
+            case type, normalizers, pretokenizers, processors, decoders, pattern, behavior, invert, single
+            case prepend, content, replacement, split, start
+            case prependScheme = "prepend_scheme"
             case useRegex = "use_regex"
             case addPrefixSpace = "add_prefix_space"
             case individualDigits = "individual_digits"
@@ -151,14 +161,51 @@ struct TokenizerFile: Decodable {
             switch part.type {
             case "NFC": isNFC = true
             case "Sequence": pending += part.normalizers ?? []
+            case "Prepend", "Replace": continue  // `makeMetaspace` looks at them
             default: throw TokenizerError("tokenizer.json: normalizer \(part.type) is not supported; NFC is")
             }
         }
         return isNFC
     }
 
+    /// How spaces are marked; nil for byte-level files, which do not mark them.
+    ///
+    /// Older files say it with two normalizers, newer ones with a pre-tokenizer.
+    func makeMetaspace() throws(TokenizerError) -> Metaspace? {
+        if let part = preTokenizer, part.type == "Metaspace" {
+            guard part.replacement ?? "\u{2581}" == "\u{2581}", part.split == false else {
+                throw TokenizerError("tokenizer.json: Metaspace is supported with ▁ and without split only")
+            }
+            switch part.prependScheme ?? (part.addPrefixSpace == false ? "never" : "always") {
+            case "never": return Metaspace(prefix: .never)
+            case "first": return Metaspace(prefix: .atStartOnce)
+            default: return Metaspace(prefix: .alwaysOnce)
+            }
+        }
+        var result: Metaspace?
+        for part in normalizer.map({ $0.type == "Sequence" ? $0.normalizers ?? [] : [$0] }) ?? [] {
+            if part.type == "Prepend", part.prepend == "\u{2581}" {
+                result = Metaspace(prefix: .always)
+            } else if part.type == "Replace", part.pattern?.string == " ", part.content == "\u{2581}" {
+                result = result ?? Metaspace(prefix: .never)
+            } else if ["Prepend", "Replace"].contains(part.type) {
+                throw TokenizerError("tokenizer.json: normalizer \(part.type) is supported for spaces and ▁ only")
+            }
+        }
+        return result
+    }
+
+    /// Whether a space at the beginning of decoded text is dropped: the one that was put before it.
+    var stripsFirstSpace: Bool {
+        (decoder?.decoders ?? []).contains { $0.type == "Strip" && $0.content == " " && $0.start == 1 }
+    }
+
     /// The pre-tokenizer's steps.
     func makePreTokenizer() throws(TokenizerError) -> PreTokenizer {
+        // Marked spaces keep words apart: nothing else does.
+        if model.byteFallback == true, preTokenizer.map({ $0.type == "Metaspace" }) ?? true {
+            return PreTokenizer(steps: [])
+        }
         guard let preTokenizer else {
             throw TokenizerError("tokenizer.json: pre_tokenizer is missing; ByteLevel is expected")
         }

@@ -1,7 +1,8 @@
 // Vocabulary: every token's bytes, by id.
 //
 // Byte-level files write each byte as a printable character (OpenAI's GPT-2 table): those that are printable as
-// themselves, the others from U+0100 on.
+// themselves, the others from U+0100 on. Files with byte fallback write characters as they are, ▁ for a space, and have a
+// token such as <0x0A> for each byte of those that have none.
 
 /// Tokens by id and by content.
 struct Vocabulary: Sendable {
@@ -47,7 +48,11 @@ struct Vocabulary: Sendable {
             starts.append(Int32(storage.count))
             let content = contents[id]
             special.append(content?.isSpecial ?? false)
-            if let text = content?.text { storage += Self.bytes(of: text) ?? Array(text.utf8) }
+            if let text = content?.text {
+                storage +=
+                    file.model.byteFallback == true
+                    ? Metaspace.bytes(of: text) : Self.bytes(of: text) ?? Array(text.utf8)
+            }
             guard storage.count < Int(Int32.max) else { throw TokenizerError("tokenizer.json: the tokens exceed 2 GB") }
         }
         starts.append(Int32(storage.count))
@@ -73,19 +78,26 @@ struct Vocabulary: Sendable {
     }
 
     /// The merges of `model` in ids.
-    func makeBPE(_ model: TokenizerFile.Model) throws(TokenizerError) -> ByteLevelBPE {
-        if model.ignoreMerges == true || model.byteFallback == true {
-            throw TokenizerError("tokenizer.json: ignore_merges and byte_fallback are not supported")
-        }
+    func makeBPE(_ model: TokenizerFile.Model) throws(TokenizerError) -> BytePairEncoding {
+        if model.ignoreMerges == true { throw TokenizerError("tokenizer.json: ignore_merges is not supported") }
         if !(model.continuingSubwordPrefix ?? "").isEmpty || !(model.endOfWordSuffix ?? "").isEmpty {
             throw TokenizerError("tokenizer.json: subword prefixes and suffixes are not supported")
         }
         var byteIDs: [Int32] = []
         for byte in UInt8.min...UInt8.max {
-            guard let id = ids[String(Character(Self.character(of: byte)))] else {
+            let name =
+                model.byteFallback == true ? Metaspace.name(of: byte) : String(Character(Self.character(of: byte)))
+            guard let id = ids[name] else {
                 throw TokenizerError("tokenizer.json: byte \(byte) has no token: not a byte-level vocabulary")
             }
             byteIDs.append(id)
+        }
+        var characters: [UInt32: Int32] = [:]
+        if model.byteFallback == true {
+            for (content, id) in model.vocab {
+                let scalars = content.unicodeScalars
+                if let scalar = scalars.first, scalars.count == 1 { characters[scalar.value] = id }
+            }
         }
         var merges: [(left: Int32, right: Int32, result: Int32)] = []
         merges.reserveCapacity(model.merges.count)
@@ -98,7 +110,7 @@ struct Vocabulary: Sendable {
             }
             merges.append((left, right, result))
         }
-        return ByteLevelBPE(byteIDs: byteIDs, merges: merges)
+        return BytePairEncoding(byteIDs: byteIDs, characters: characters, merges: merges)
     }
 
     /// The character that stands for `byte`.

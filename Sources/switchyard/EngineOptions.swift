@@ -11,6 +11,14 @@ enum DeviceChoice: String, ExpressibleByArgument, CaseIterable {
     case auto, cpu, cuda
 }
 
+/// Where weights come from, by sglang's names.
+enum LoadFormatChoice: String, ExpressibleByArgument, CaseIterable {
+    case auto, safetensors, dummy
+
+    /// The engine's name for it.
+    var format: LoadFormat { self == .dummy ? .dummy : .auto }
+}
+
 /// Who joins the batch next, by sglang's names.
 enum SchedulePolicyChoice: String, ExpressibleByArgument, CaseIterable {
     case fcfs, lpm
@@ -71,6 +79,9 @@ struct EngineOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Prompt tokens computed in one pass.", valueName: "tokens"))
     var chunkedPrefillSize = EngineConfiguration().chunkedPrefillSize
 
+    @Option(help: "auto reads the model's safetensors; dummy makes seeded random weights of any config.json.")
+    var loadFormat = LoadFormatChoice.auto
+
     @Option(help: "Who joins next: fcfs, who came first; lpm, whose prompt has the longest prefix in the cache.")
     var schedulePolicy = SchedulePolicyChoice.fcfs
 
@@ -86,7 +97,7 @@ struct EngineOptions: ParsableArguments {
             valueName: "number"))
     var prioritySchedulingPreemptionThreshold = EngineConfiguration().preemptionThreshold
 
-    @Option(help: ArgumentHelp("Seed of requests that bring none.", valueName: "number"))
+    @Option(help: ArgumentHelp("Seed of requests that bring none, and of dummy weights.", valueName: "number"))
     var randomSeed = EngineConfiguration().randomSeed
 
     @Option(
@@ -175,6 +186,7 @@ struct EngineOptions: ParsableArguments {
         result.preemptionThreshold = prioritySchedulingPreemptionThreshold
         result.contextLength = contextLength
         result.randomSeed = randomSeed
+        result.loadFormat = loadFormat.format
         result.recorder = expertDistributionRecorderMode.mode.map { mode in
             RecorderSettings(
                 mode: mode,

@@ -48,7 +48,6 @@ enum ForeignFlags {
         "--ep-size": .only("1"),
         "--expert-parallel-size": .only("1"),
         "--kv-cache-dtype": .only("auto"),
-        "--load-format": .only("auto"),
         "--log-requests": .flag,
         "--mem-fraction-static": .value,
         "--moe-a2a-backend": .only("none"),

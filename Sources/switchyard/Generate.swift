@@ -87,8 +87,13 @@ struct Generate: AsyncParsableCommand {
             Terminal.print("")
         }
         if showExperts {
-            let map = await model.engine.recorded().map {
-                TerminalHeatMap().text($0.totals, experts: $0.logicalExperts)
+            // Dense layers have no experts to show.
+            let layers = model.engine.model.sparseLayers
+            let map = await model.engine.recorded().map { recorded in
+                let experts = recorded.logicalExperts
+                return TerminalHeatMap().text(
+                    layers.flatMap { recorded.totals[$0 * experts..<($0 + 1) * experts] }, experts: experts,
+                    labels: layers.map { "layer \($0)" })
             }
             // Beside JSON the map goes where it does not spoil the object.
             if let map { json ? Terminal.writeError(map) : Terminal.write("\n" + map) }

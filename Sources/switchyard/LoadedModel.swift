@@ -23,7 +23,7 @@ struct LoadedModel {
         let files =
             if let path = options.modelPath { try ModelFiles(directory: path) } else { ModelFiles.demo }
         // The small files first: a broken tokenizer should not cost the time to read the weights.
-        let text = try ModelText(files: files)
+        let text = try Self.text(files, options)
         if let problem = text.templateProblem { Terminal.error("warning: \(problem)") }
         let bar = ProgressBar()
         do {
@@ -40,5 +40,14 @@ struct LoadedModel {
         bar.finish()
         generator = TextGenerator(engine: engine, text: text)
         path = files.path
+    }
+
+    /// The text side of the model; weights that are made up do without one of their own.
+    private static func text(_ files: ModelFiles, _ options: EngineOptions) throws -> ModelText {
+        guard options.loadFormat == .dummy, try files.bytes("tokenizer.json") == nil else {
+            return try ModelText(files: files)
+        }
+        Terminal.error("warning: \(files.path) has no tokenizer.json: text passes the demo model's tokenizer")
+        return try ModelText(files: .demo)
     }
 }

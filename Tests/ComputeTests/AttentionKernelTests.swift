@@ -39,7 +39,8 @@ private struct TestSequences {
             tokens.pageTables += Array(repeating: Int32(total - 1), count: tokens.tableStride - pages[sequence])
             free.removeLast(pages[sequence])
         }
-        cache = KVCache(layers: 2, pages: total, heads: shape.kvHeads, headDimension: shape.dimension)
+        cache = KVCache(
+            layers: 2, pages: total, shape: CacheShape(heads: shape.kvHeads, headDimension: shape.dimension))
         for buffer in cache.keys + cache.values {
             for index in 0..<buffer.rows * buffer.width { buffer.floats[index] = .nan }
         }
@@ -123,7 +124,7 @@ private struct TestSequences {
     @Test("no tokens are no work") func empty() throws {
         let backend = try #require(CPUBackend(threads: 1))
         let shape = HeadShape(heads: 2, kvHeads: 1, dimension: 4)
-        let cache = KVCache(layers: 1, pages: 1, heads: 1, headDimension: 4)
+        let cache = KVCache(layers: 1, pages: 1, shape: CacheShape(heads: 1, headDimension: 4))
         let qkv = Buffer(rows: 1, width: shape.width, repeating: 1)
         let out = Buffer(rows: 1, width: 8, repeating: 7)
         TestTokens(ids: [0], positions: [0], sequences: [0]).withLayout { layout in
@@ -147,6 +148,32 @@ private struct TestSequences {
                 let index = position * dimension / 2 + pair
                 #expect(abs(Double(table.cosines.floats[index]) - cos(angle)) < tolerance)
                 #expect(abs(Double(table.sines.floats[index]) - sin(angle)) < tolerance)
+            }
+        }
+    }
+
+    @Test(
+        "stretched pairs turn slower, fast ones as before, those between partly",
+        arguments: [(64, 4096, Float(40), Float(1)), (8, 64, 4, 1.25), (6, 100, 2.5, 1)])
+    func stretchedAngles(dimension: Int, original: Int, factor: Float, size: Float) {
+        var yarn = YaRN(factor: factor, originalPositions: original)
+        yarn.angleFactor = size
+        let table = RotaryTable(positions: 200, dimension: dimension, base: 10000, yarn: yarn)
+        func turning(_ turns: Double) -> Double {
+            Double(dimension) * log(Double(original) / (turns * 2 * .pi)) / (2 * log(10000))
+        }
+        let low = max(turning(32).rounded(.down), 0)
+        let high = min(turning(1).rounded(.up), Double(dimension - 1))
+        for pair in 0..<dimension / 2 {
+            let frequency = pow(10000, -2 * Double(pair) / Double(dimension))
+            let ramp = min(max((Double(pair) - low) / (high == low ? 0.001 : high - low), 0), 1)
+            let stretched = frequency * (1 - ramp) + frequency / Double(factor) * ramp
+            for position in [0, 1, 17, 199] {
+                let angle = Double(position) * stretched
+                let tolerance = (1 + angle) * 12 * 0x1p-24 * Double(size)
+                let index = position * dimension / 2 + pair
+                #expect(abs(Double(table.cosines.floats[index]) - cos(angle) * Double(size)) < tolerance)
+                #expect(abs(Double(table.sines.floats[index]) - sin(angle) * Double(size)) < tolerance)
             }
         }
     }

@@ -55,7 +55,7 @@ private struct TestExperts {
             ids.withUnsafeMutableBufferPointer { ids in
                 guard let counts = counts.baseAddress, let ids = ids.baseAddress else { return }
                 backend.route(
-                    logits, count: rows.count,
+                    logits, bias: nil, count: rows.count,
                     keeping: RoutingRow(counts: counts + slots, ids: ids, dispatch: dispatch, layer: 1), into: routing)
             }
         }

@@ -148,8 +148,8 @@ struct BadHeader: CustomTestStringConvertible, Sendable {
                 testDescription: "bytes for no elements", header: entry("\"U8\"", "[0, \(max), \(max)]"),
                 found: "16 bytes of data", expected: "0 bytes for U8 [0, \(max), \(max)]"),
             BadHeader(
-                testDescription: "unknown dtype", header: entry("\"F8_E4M3\""), found: "dtype F8_E4M3",
-                expected: "one of F32, BF16, F16, F64, I64, I32, I16, I8, U8, BOOL"),
+                testDescription: "unknown dtype", header: entry("\"F8_E5M2\""), found: "dtype F8_E5M2",
+                expected: "one of F32, BF16, F16, F8_E4M3, F64, I64, I32, I16, I8, U8, BOOL"),
             BadHeader(
                 testDescription: "dtype of another type", header: entry("7"), item: "t.dtype",
                 found: "a value of another type", expected: "a string"),

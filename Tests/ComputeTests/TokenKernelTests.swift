@@ -47,6 +47,44 @@ import Testing
         #expect(out.values(rows: 1) == zeros.values(rows: 1))
     }
 
+    @Test(
+        "norm of segments divides each by its own size, in place, and leaves the rest", arguments: instructionSets,
+        widths)
+    func segments(instructionSet: String, width: Int) throws {
+        let backend = try makeBackend(instructionSet, threads: 2)
+        defer { backend.stop() }
+        var generator = SeededGenerator(seed: 14)
+        let (first, segments, rows) = (5, 3, 7)
+        let rowWidth = first + segments * width + 2
+        let weight = try TestWeight(.float32, shape: [width], using: &generator)
+        let x = randomFloats(rows * rowWidth, using: &generator)
+        let found = Buffer(x, width: rowWidth)
+        let vector = backend.makeVector([weight.tensor])
+        backend.normSegments(found, count: rows - 1, first: first, segments: segments, weight: vector, epsilon: 1e-3)
+        var expected = x
+        for row in 0..<rows - 1 {
+            for segment in 0..<segments {
+                let start = row * rowWidth + first + segment * width
+                let part = Buffer(Array(x[start..<start + width]), width: width)
+                let out = Buffer(rows: 1, width: width)
+                backend.norm(part, rows: nil, count: 1, weight: vector, epsilon: 1e-3, out: out)
+                expected.replaceSubrange(start..<start + width, with: out.values(rows: 1))
+            }
+        }
+        #expect(haveSameBits(found.values(rows: rows), expected))
+    }
+
+    @Test("clamp holds numbers within the limit and keeps NaN", arguments: instructionSets)
+    func clamp(instructionSet: String) throws {
+        let backend = try makeBackend(instructionSet)
+        let x = Buffer([-3, -1.5, -1, 0, 1.5, 9, -.infinity, .infinity, .nan, 9], width: 5)
+        backend.clamp(x, count: 1, limit: 1.5)
+        #expect(x.values(rows: 1) == [-1.5, -1.5, -1, 0, 1.5])
+        #expect(x[row: 1][0] == 9)
+        backend.clamp(x, count: 2, limit: 1.5)
+        #expect(Array(x[row: 1].prefix(3)) == [1.5, -1.5, 1.5] && x[row: 1][3].isNaN && x[row: 1][4] == 1.5)
+    }
+
     @Test("embed copies rows exactly", arguments: instructionSets, DType.weights)
     func embed(instructionSet: String, dtype: DType) throws {
         let backend = try makeBackend(instructionSet)
@@ -68,7 +106,7 @@ import Testing
         let backend = try makeBackend(instructionSet)
         let patterns = [UInt16](0...UInt16.max)
         var writer = SafetensorsWriter()
-        writer.add("halves", dtype: "F16", shape: [4096, 16], bytes: SafetensorsWriter.littleEndian(patterns))
+        writer.add("halves", dtype: "F16", shape: [65536], bytes: SafetensorsWriter.littleEndian(patterns))
         let tensor = try #require(SafetensorsFile(mapped(writer.file())).tensors["halves"])
         let expected = patterns.map { Float(Float16(bitPattern: $0)) }
         // Vectors are widened by one kernel, matrices by another; their product with 1 shows what the matrix holds.

@@ -229,7 +229,7 @@ private struct ModelFolder {
             ("hidden_size", "16384", "model.embed_tokens.weight", "[320, 16384]"),
             ("vocab_size", "16777216", "model.embed_tokens.weight", "[16777216, 64]"),
             ("num_experts", "8192", "model.layers.0.mlp.gate.weight", "[8192, 64]"),
-            ("num_hidden_layers", "1024", "model.layers.3.input_layernorm.weight", "[64]"),
+            ("num_hidden_layers", "1024", "model.layers.3.self_attn.q_proj.weight", "[64, 64]"),
         ])
     func tooLarge(key: String, value: String, item: String, shape: String) throws {
         let model = try ModelFolder()
@@ -252,7 +252,7 @@ private struct ModelFolder {
         let text = String(decoding: try Data(contentsOf: url), as: UTF8.self)
         try model.folder.write(text.replacing("Qwen2MoeForCausalLM", with: "GPT2LMHeadModel").utf8, to: "config.json")
         let expected = ModelFileError(
-            file: model.folder.path, item: "architectures", found: "GPT2LMHeadModel",
+            file: model.folder.path(of: "config.json"), item: "architectures", found: "GPT2LMHeadModel",
             expected: "one of \(ModelRegistry.architectures.joined(separator: ", "))")
         #expect(throws: expected) { try model.logits() }
     }

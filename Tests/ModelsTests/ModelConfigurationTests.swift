@@ -1,4 +1,5 @@
 import Compute
+import Experts
 import Foundation
 import Support
 import Testing
@@ -55,7 +56,7 @@ struct BadKey: CustomTestStringConvertible, Sendable {
         #expect(model.experts == 8 && model.topK == 4 && model.expertSize == 32)
         #expect(model.sharedExpertSize == 0 && model.intermediateSize == 0)
         #expect(model.sparseLayers == [0, 1, 2])
-        #expect(!model.normalizesTopK && !model.tiesEmbeddings && model.hasAttentionBias)
+        #expect(!model.gate.renormalize && !model.tiesEmbeddings && model.hasAttentionBias)
         #expect(model.normEpsilon == 1e-6 && model.ropeBase == 10000 && model.maxPositions == 256)
         #expect(model.endOfSequenceIDs == [])
     }
@@ -69,13 +70,115 @@ struct BadKey: CustomTestStringConvertible, Sendable {
         ])
         #expect(model.modelType == "qwen2_moe" && model.kvHeads == 2 && model.headDimension == 20)
         #expect(model.experts == 6 && model.intermediateSize == 96 && model.sharedExpertSize == 48)
-        #expect(model.normalizesTopK && model.tiesEmbeddings && !model.hasAttentionBias)
+        #expect(model.gate.renormalize && model.tiesEmbeddings && !model.hasAttentionBias)
         #expect(model.normEpsilon == 1e-5 && model.ropeBase == 1e6)
     }
 
     @Test("a rotary base may lie in rope_parameters, of the default kind") func ropeParameters() throws {
         let model = try configuration(["rope_parameters": #"{"rope_type": "default", "rope_theta": 5e5}"#])
         #expect(model.ropeBase == 5e5)
+    }
+
+    /// What DeepSeek's configurations have in common, with YaRN of the given weights.
+    private func deepSeek(_ version: Int, mscale: Double, _ changes: [String: String] = [:]) throws
+        -> ModelConfiguration
+    {
+        let yarn = """
+            {"type": "yarn", "factor": 40, "original_max_position_embeddings": 4096, "beta_fast": 32, "beta_slow": 1, \
+            "mscale": \(mscale), "mscale_all_dim": \(mscale)}
+            """
+        return try configuration(
+            [
+                "architectures": "[\"DeepseekV\(version)ForCausalLM\"]", "num_experts": "", "n_routed_experts": "64",
+                "num_experts_per_tok": "6", "n_shared_experts": "2", "moe_intermediate_size": "1408",
+                "intermediate_size": "10944", "first_k_dense_replace": "1", "num_attention_heads": "16",
+                "kv_lora_rank": "512", "q_lora_rank": "null", "qk_nope_head_dim": "128", "qk_rope_head_dim": "64",
+                "v_head_dim": "128", "max_position_embeddings": "163840", "rope_scaling": yarn, "hidden_size": "2050",
+            ].merging(changes) { $1 })
+    }
+
+    @Test("DeepSeek-V2-Lite's numbers are those of its authors") func lite() throws {
+        let model = try deepSeek(2, mscale: 0.707, ["routed_scaling_factor": "1.0", "topk_method": "\"greedy\""])
+        #expect(
+            model.latent
+                == LatentShape(queryRank: nil, rank: 512, nope: 128, rotary: 64, value: 128, isInterleaved: true))
+        #expect(model.sparseLayers == [1, 2] && model.sharedExpertSize == 2816 && model.headDimension == 192)
+        #expect(model.cacheShape.bytesPerToken == 2304)
+        #expect(model.yarn?.angleFactor == 1)
+        #expect(abs(Double(model.scoreFactor) / 192.0.squareRoot() - 0.114721387) < 5e-8)
+        #expect(model.gate == .softmax(renormalize: false) && !model.hasCorrectionBias)
+    }
+
+    @Test("DeepSeek-V3's numbers are those of its authors") func version3() throws {
+        let model = try deepSeek(
+            3, mscale: 1,
+            [
+                "n_group": "8", "topk_group": "4", "routed_scaling_factor": "2.5", "norm_topk_prob": "true",
+                "q_lora_rank": "1536", "scoring_func": "\"sigmoid\"", "topk_method": "\"noaux_tc\"",
+                "quantization_config": """
+                {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "weight_block_size": [128, 64]}
+                """,
+            ])
+        #expect(model.latent?.queryRank == 1536)
+        #expect(abs(Double(model.scoreFactor) / 192.0.squareRoot() - 0.135233779) < 5e-8)
+        let groups = GateRule.Groups(count: 8, kept: 4)
+        #expect(model.gate == GateRule(scoring: .sigmoid, renormalize: true, groups: groups, scale: 2.5))
+        #expect(model.hasCorrectionBias && model.scaleBlocks == ScaleBlocks(rows: 128, columns: 64))
+        // What a file leaves out is V3's all the same.
+        let bare = try deepSeek(3, mscale: 1)
+        #expect(bare.gate.scoring == .sigmoid && bare.gate.renormalize && bare.hasCorrectionBias)
+    }
+
+    static let badDeepSeekKeys: [BadKey] = [
+        BadKey("kv_lora_rank", "null", found: "nothing", expected: "a whole number from 1 to 131072"),
+        BadKey("qk_rope_head_dim", "7", found: "7", expected: "an even number"),
+        BadKey("n_group", "7", found: "7", expected: "a divisor of the 64 experts"),
+        BadKey("n_group", "0", found: "0", expected: "a whole number from 1 to 64"),
+        BadKey("topk_group", "9", found: "9", expected: "a whole number from 1 to 8"),
+        BadKey(
+            "topk_method", "\"random\"", found: "random", expected: "greedy, group_limited_greedy or noaux_tc"),
+        BadKey("scoring_func", "\"tanh\"", found: "tanh", expected: "softmax or sigmoid"),
+        BadKey("routed_scaling_factor", "-1", found: "-1.0", expected: "a number from 0 to 1e6"),
+        BadKey(
+            "quantization_config", #"{"quant_method": "gptq"}"#, found: "gptq ",
+            expected: "fp8 e4m3 with scales per block"),
+        BadKey(
+            "quantization_config", #"{"quant_method": "fp8", "weight_block_size": [128]}"#, found: "[128.0]",
+            expected: "[rows, columns]", item: "quantization_config.weight_block_size"),
+        BadKey(
+            "rope_scaling", #"{"type": "yarn", "factor": 0}"#, found: "0.0", expected: "a number from 1e-6 to 1e6",
+            item: "rope_scaling.factor"),
+    ]
+
+    @Test("a bad value of DeepSeek's keys is refused with its key", arguments: badDeepSeekKeys)
+    func badDeepSeek(bad: BadKey) {
+        #expect(
+            throws: ModelFileError(
+                file: "config.json", item: bad.item ?? bad.key, found: bad.found, expected: bad.expected)
+        ) {
+            try deepSeek(3, mscale: 1, ["n_group": "8"].merging([bad.key: bad.value]) { $1 })
+        }
+    }
+
+    @Test("Mixtral and OLMoE call an expert's width intermediate_size", arguments: ["Mixtral", "Olmoe"])
+    func intermediate(name: String) throws {
+        let model = try configuration([
+            "architectures": "[\"\(name)ForCausalLM\"]", "moe_intermediate_size": "", "intermediate_size": "80",
+        ])
+        #expect(model.expertSize == 80 && model.normEpsilon == 1e-5 && !model.hasAttentionBias)
+        #expect(model.gate.renormalize == (name == "Mixtral"))
+    }
+
+    @Test("a window that hides something is refused, where it counts") func window() throws {
+        func sized(_ architecture: String, _ window: String) throws -> ModelConfiguration {
+            try configuration([
+                "architectures": "[\"\(architecture)\"]", "intermediate_size": "80", "sliding_window": window,
+            ])
+        }
+        #expect(try sized("MixtralForCausalLM", "null").maxPositions == 256)
+        #expect(try sized("MixtralForCausalLM", "256").maxPositions == 256)
+        #expect(try sized("Qwen3MoeForCausalLM", "16").maxPositions == 256)
+        #expect(throws: ModelFileError.self) { try sized("MixtralForCausalLM", "255") }
     }
 
     @Test("a dense model has no experts, and needs an intermediate size") func dense() throws {
@@ -117,7 +220,7 @@ struct BadKey: CustomTestStringConvertible, Sendable {
             return BadKey(key, value, found: found ?? (value.isEmpty ? "nothing" : value), expected: expected)
         }
         let most = 1 << 24
-        let scaling = "none: this architecture is supported without rope scaling only"
+        let scaling = "yarn or none: no other scaling is supported"
         return [
             BadKey("architectures", "", found: "nothing", expected: "a list with the architecture's name"),
             BadKey("architectures", "[]", found: "nothing", expected: "a list with the architecture's name"),
@@ -158,7 +261,6 @@ struct BadKey: CustomTestStringConvertible, Sendable {
             BadKey(
                 "use_sliding_window", "true", found: "true", expected: "false: sliding windows are not supported"),
             BadKey("use_sliding_window", "1", found: "a value of another type", expected: "true or false"),
-            BadKey("rope_scaling", #"{"type": "yarn", "factor": 4}"#, found: "yarn", expected: scaling),
             BadKey("rope_scaling", #"{"rope_type": "linear"}"#, found: "linear", expected: scaling),
             BadKey("rope_scaling", #"{"factor": 4}"#, found: "a factor", expected: scaling),
             BadKey("rope_scaling", "4", found: "a value of another type", expected: "an object"),
@@ -226,11 +328,14 @@ struct BadKey: CustomTestStringConvertible, Sendable {
         ) { try ModelConfiguration(empty) }
     }
 
-    @Test("two thousand damaged configurations give numbers or a one-line error") func mutations() throws {
-        let valid = try Golden.data("models/qwen2-moe-tiny/config.json")
+    @Test(
+        "a thousand damaged configurations of each kind give numbers or a one-line error",
+        arguments: ["qwen2-moe-tiny", "deepseek-v3-tiny", "mixtral-tiny"])
+    func mutations(model: String) throws {
+        let valid = try Golden.data("models/\(model)/config.json")
         var generator = SeededGenerator(seed: 71)
         let interesting = Array("{}[]\",:-+.0123456789eE null".utf8) + [0, 0xFF]
-        for round in 0..<2000 {
+        for round in 0..<1000 {
             var bytes = Array(valid)
             for _ in 0...Int.random(in: 0..<3, using: &generator) {
                 let place = Int.random(in: 0..<bytes.count, using: &generator)

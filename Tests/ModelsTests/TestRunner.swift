@@ -26,13 +26,11 @@ final class TestRunner {
         self.backend = backend
         let loader = WeightLoader(try Checkpoint(files), backend: backend)
         model = try ModelRegistry.load(configuration, weights: loader, positions: limit, file: files.path)
-        workspace = Workspace(configuration, tokens: limit, logitRows: limit, gate: model.gate)
+        workspace = Workspace(configuration, tokens: limit, logitRows: limit)
         // Pages in descending order, so that a page's number and place differ.
         let pageCount = (limit + KVCache.pageSize - 1) / KVCache.pageSize
         pages = (0..<pageCount).reversed().map(Int32.init)
-        cache = KVCache(
-            layers: configuration.layers, pages: pageCount, heads: configuration.kvHeads,
-            headDimension: configuration.headDimension)
+        cache = KVCache(layers: configuration.layers, pages: pageCount, shape: configuration.cacheShape)
         counts = [Int32](repeating: 0, count: configuration.layers * configuration.experts)
         allRows = .allocate(capacity: limit)
         for row in 0..<limit { allRows[row] = Int32(row) }

@@ -69,11 +69,9 @@ final class Session {
         model = try ModelRegistry.load(
             configuration, weights: WeightLoader(try Checkpoint(.demo), backend: backend), positions: Self.context,
             file: "config.json")
-        workspace = Workspace(configuration, tokens: 512, logitRows: 16, gate: model.gate)
+        workspace = Workspace(configuration, tokens: 512, logitRows: 16)
         let pages = 16 * Self.context / KVCache.pageSize
-        cache = KVCache(
-            layers: configuration.layers, pages: pages, heads: configuration.kvHeads,
-            headDimension: configuration.headDimension)
+        cache = KVCache(layers: configuration.layers, pages: pages, shape: configuration.cacheShape)
         counts = .allocate(capacity: configuration.layers * configuration.experts)
         integers = .allocate(capacity: 4 * 512 + pages)
         for page in 0..<pages { integers[4 * 512 + page] = Int32(page) }

@@ -17,16 +17,28 @@
 /// Outputs in a panel, and positions in a page of the KV cache.
 enum { CPU_PANEL = 16, CPU_PAGE = 16 };
 
-typedef enum { CPU_F32 = 0, CPU_BF16 = 1, CPU_F16 = 2 } cpu_type;
+/// The most tokens, and heads of each, that an item of latent attention computes.
+enum { CPU_LATENT_TOKENS = 8, CPU_LATENT_HEADS = 16 };
+
+typedef enum { CPU_F32 = 0, CPU_BF16 = 1, CPU_F16 = 2, CPU_E4M3 = 3 } cpu_type;
 
 typedef void (*cpu_kernel)(const void *args, ptrdiff_t begin, ptrdiff_t end);
 
-/// Copies rows into panels. Items: panels. F16 is widened to F32, which holds it exactly.
+/// A row of a checkpoint's matrix.
 typedef struct {
-    const void *const *rows;  // [panels * 16], NULL for a missing output
-    void *panels;             // [panels][inputs][16], F32 or BF16
-    ptrdiff_t inputs;
-    cpu_type type;  // of the rows
+    const void *elements;  // NULL for zeros
+    const float *scales;   // one for each scale_columns elements, which it multiplies; NULL for none
+    ptrdiff_t scale_columns;
+    cpu_type type;
+} cpu_row;
+
+/// Copies rows into panels, widened to F32 unless panels and all rows are BF16. Items: panels.
+typedef struct {
+    const cpu_row *rows;  // [panels * 16], one for each output; transposed: [inputs], one for each input
+    void *panels;         // [panels][inputs][16]
+    ptrdiff_t inputs, outputs;
+    cpu_type type;    // of the panels: CPU_F32 or CPU_BF16
+    bool transposed;  // whether a row holds the weights of one input
 } cpu_pack_args;
 
 /// Gathers embedding rows. Items: tokens.
@@ -38,15 +50,22 @@ typedef struct {
     cpu_type type;  // of the table
 } cpu_embed_args;
 
-/// out = x / rms(x) * weight. Items: output rows.
+/// out = x / rms(x) * weight for each segment of a row, such as a head; `out` may be `x`.
+/// Items: output rows * segments, segments of one row side by side.
 typedef struct {
-    const float *x;       // [rows, width]
+    const float *x;       // [rows, x_stride]; segments lie side by side from the start of a row
     const int32_t *rows;  // input row of each output row; NULL for the identity
-    const float *weight;  // [width]
-    float *out;           // [rows, width]
-    ptrdiff_t width;
+    const float *weight;  // [width], the same for every segment
+    float *out;           // [rows, out_stride]
+    ptrdiff_t width, segments, x_stride, out_stride;
     float epsilon;
 } cpu_norm_args;
+
+/// x = min(max(x, -limit), limit) in place; NaN stays. Items: elements.
+typedef struct {
+    float *x;
+    float limit;
+} cpu_clamp_args;
 
 /// y = x · weightᵀ (+ bias) (+ y). Items: panels of outputs.
 typedef struct {
@@ -68,6 +87,15 @@ typedef struct {
     ptrdiff_t rows, inputs, outputs;
     cpu_type type;
 } cpu_gated_args;
+
+/// One product for each head: y[row, h] = x[row, h] · weight[h]ᵀ. Items: heads * panels of outputs.
+typedef struct {
+    const float *x;      // [rows, heads, x_head]; the first `inputs` of each head are read
+    const void *weight;  // [heads] matrices, head_stride bytes apart
+    float *y;            // [rows, heads, y_head]; the first `outputs` of each head are written
+    ptrdiff_t rows, heads, inputs, outputs, x_head, y_head, head_stride;
+    cpu_type type;
+} cpu_head_linear_args;
 
 /// The two products of the routed experts, over the blocks of block alignment. A pair is a (token, slot); its token is
 /// pair / top_k. Entries of `sorted` at or above `pairs` are padding and are skipped.
@@ -121,6 +149,31 @@ typedef struct {
     float scale;
 } cpu_attention_args;
 
+/// Latent attention: what a token's heads share goes into the cache, whose one key is [latent | rotated key]; the rotated
+/// parts of the queries go behind their absorbed parts. Items: tokens.
+typedef struct {
+    cpu_cache cache;           // one kv head, head_dim = rank + rotary, no values
+    const float *latent;       // [tokens, rank]
+    const float *key_rotary;   // [tokens, rotary]
+    const float *query_rotary; // [tokens, heads, rotary]
+    float *query;              // [tokens, heads, rank + rotary]; the last `rotary` of each head are written
+    const float *cosines;      // [positions, rotary / 2]
+    const float *sines;        // [positions, rotary / 2]
+    ptrdiff_t heads, rank, rotary;
+} cpu_latent_store_args;
+
+/// Causal attention of each token over the latents of positions 0 ... its own.
+/// Items: ceil(tokens / item_tokens) * ceil(heads / item_heads), groups of heads of the same tokens side by side. Larger
+/// items read the cache less often, smaller ones keep more threads busy; the result is the same.
+typedef struct {
+    cpu_cache cache;     // as cpu_latent_store_args
+    const float *query;  // [tokens, heads, rank + rotary]
+    float *out;          // [tokens, heads, rank]
+    ptrdiff_t tokens, heads, rank;
+    ptrdiff_t item_tokens, item_heads;  // at most CPU_LATENT_TOKENS and CPU_LATENT_HEADS
+    float scale;
+} cpu_latent_args;
+
 /// Logits to one row's statistics. Items: rows.
 typedef struct {
     const float *logits;  // [rows, width]
@@ -146,7 +199,8 @@ typedef struct {
 /// One instruction set's kernels.
 typedef struct {
     const char *name;
-    cpu_kernel pack, embed, norm, linear, gated, expert_gate_up, expert_down, combine, rope, attention, rows, exponentials,
+    cpu_kernel pack, embed, norm, clamp, linear, gated, head_linear, expert_gate_up, expert_down, combine, rope, attention, latent_store, latent_attention,
+        rows, exponentials,
         probe_read, probe_multiply_add;
     ptrdiff_t probe_operations;  // floating-point operations in one item of probe_multiply_add
 } cpu_kernels;

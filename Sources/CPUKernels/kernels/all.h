@@ -16,6 +16,8 @@
 
 #include "attention.h"
 
+#include "latent.h"
+
 #include "sample.h"
 
 #include "probe.h"
@@ -25,13 +27,17 @@ const cpu_kernels KERNELS = {
     .pack = pack,
     .embed = embed,
     .norm = norm,
+    .clamp = clamp,
     .linear = linear,
     .gated = gated,
+    .head_linear = head_linear,
     .expert_gate_up = expert_gate_up,
     .expert_down = expert_down,
     .combine = combine,
     .rope = rope,
     .attention = attention,
+    .latent_store = latent_store,
+    .latent_attention = latent_attention,
     .rows = rows_statistics,
     .exponentials = exponentials,
     .probe_read = probe_read,

@@ -1,4 +1,4 @@
-// linear, gated: matrix products over weights in panels.
+// linear, head_linear, gated: matrix products over weights in panels.
 //
 // A tile is R rows by P panels of accumulators held in registers; each output is one chain of multiply-adds over the
 // inputs in ascending order, whatever R and P. Few rows take more panels at once, so that enough chains are in flight
@@ -100,8 +100,8 @@ INLINE v16 load_part(const float *p, ptrdiff_t count) {
     return v;
 }
 
-static void linear(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
-    const cpu_linear_args *a = raw;
+// The panels begin ..< end of a product.
+static void linear_panels(const cpu_linear_args *a, ptrdiff_t begin, ptrdiff_t end) {
     const ptrdiff_t stride = a->inputs * CPU_PANEL * weight_size(a->type);
     v16 out[TILE_ROWS * GROUP];
     const float *x[TILE_ROWS];
@@ -128,6 +128,23 @@ static void linear(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
                 row += rows;
             }
         }
+    }
+}
+
+static void linear(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) { linear_panels(raw, begin, end); }
+
+static void head_linear(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
+    const cpu_head_linear_args *a = raw;
+    const ptrdiff_t panels = (a->outputs + CPU_PANEL - 1) / CPU_PANEL;
+    cpu_linear_args head = {.rows = a->rows, .inputs = a->inputs, .outputs = a->outputs, .type = a->type,
+                            .x_stride = a->heads * a->x_head, .y_stride = a->heads * a->y_head};
+    for (ptrdiff_t item = begin, next; item < end; item = next) {
+        ptrdiff_t h = item / panels, first = item % panels;
+        next = (h + 1) * panels < end ? (h + 1) * panels : end;
+        head.x = a->x + h * a->x_head;
+        head.weight = (const char *)a->weight + h * a->head_stride;
+        head.y = a->y + h * a->y_head;
+        linear_panels(&head, first, first + next - item);
     }
 }
 

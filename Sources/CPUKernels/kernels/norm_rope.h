@@ -1,10 +1,11 @@
-// norm, rope: per-token vector work.
+// norm, clamp, rope: per-token vector work.
 
 static void norm(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
     const cpu_norm_args *a = raw;
-    for (ptrdiff_t t = begin; t < end; t++) {
-        const float *x = a->x + (a->rows ? a->rows[t] : t) * a->width;
-        float *out = a->out + t * a->width;
+    for (ptrdiff_t item = begin; item < end; item++) {
+        ptrdiff_t row = item / a->segments, first = item % a->segments * a->width;
+        const float *x = a->x + (a->rows ? a->rows[row] : row) * a->x_stride + first;
+        float *out = a->out + row * a->out_stride + first;
         v16 squares = {};
         for (ptrdiff_t c = 0; c < a->width; c += CPU_PANEL) {
             v16 v = load_part(x + c, a->width - c);
@@ -15,6 +16,14 @@ static void norm(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
             ptrdiff_t count = a->width - c;
             store_part(out + c, load_part(x + c, count) * scale * load_part(a->weight + c, count), count);
         }
+    }
+}
+
+static void clamp(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
+    const cpu_clamp_args *a = raw;
+    for (ptrdiff_t i = begin; i < end; i++) {
+        float x = a->x[i];
+        a->x[i] = x > a->limit ? a->limit : x < -a->limit ? -a->limit : x;
     }
 }
 

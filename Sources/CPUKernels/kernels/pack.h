@@ -1,21 +1,60 @@
 // pack, embed: checkpoint rows to the layouts that the kernels read.
 
+INLINE float element(const cpu_row *row, ptrdiff_t i) {
+    if (!row->elements) return 0;
+    float x = 0;
+    switch (row->type) {
+    case CPU_F32: x = ((const float *)row->elements)[i]; break;
+    case CPU_BF16: x = widen(((const uint16_t *)row->elements)[i]); break;
+    case CPU_F16: x = widen_half(((const uint16_t *)row->elements)[i]); break;
+    case CPU_E4M3: x = widen_e4m3(((const uint8_t *)row->elements)[i]); break;
+    }
+    return row->scales ? x * row->scales[i / row->scale_columns] : x;
+}
+
+// A row's elements first ..< end, which share a scale, to every 16th float.
+INLINE void widen_part(const cpu_row *row, ptrdiff_t first, ptrdiff_t end, float scale, float *out) {
+    switch (row->type) {
+    case CPU_E4M3:
+        for (ptrdiff_t k = first; k < end; k++)
+            out[k * CPU_PANEL] = widen_e4m3(((const uint8_t *)row->elements)[k]) * scale;
+        break;
+    default:
+        for (ptrdiff_t k = first; k < end; k++) out[k * CPU_PANEL] = element(row, k);
+    }
+}
+
+INLINE uint16_t bits(const cpu_row *row, ptrdiff_t i) {
+    return row->elements ? ((const uint16_t *)row->elements)[i] : 0;
+}
+
 static void pack(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
     const cpu_pack_args *a = raw;
+    const cpu_row none = {};
     for (ptrdiff_t panel = begin; panel < end; panel++) {
-        const void *const *rows = a->rows + panel * CPU_PANEL;
-        for (int r = 0; r < CPU_PANEL; r++) {
-            if (a->type == CPU_BF16) {
-                uint16_t *out = (uint16_t *)a->panels + panel * a->inputs * CPU_PANEL + r;
-                const uint16_t *in = rows[r];
-                for (ptrdiff_t k = 0; k < a->inputs; k++) out[k * CPU_PANEL] = in ? in[k] : 0;
-            } else {
-                float *out = (float *)a->panels + panel * a->inputs * CPU_PANEL + r;
-                const float *in = rows[r];
-                const uint16_t *half = rows[r];
-                for (ptrdiff_t k = 0; k < a->inputs; k++)
-                    out[k * CPU_PANEL] = !in ? 0 : a->type == CPU_F32 ? in[k] : widen_half(half[k]);
+        uint16_t *narrow = (uint16_t *)a->panels + panel * a->inputs * CPU_PANEL;
+        float *wide = (float *)a->panels + panel * a->inputs * CPU_PANEL;
+        for (ptrdiff_t r = 0; r < CPU_PANEL; r++) {
+            ptrdiff_t output = panel * CPU_PANEL + r;
+            if (a->transposed) {
+                for (ptrdiff_t k = 0; k < a->inputs; k++) {
+                    const cpu_row *row = output < a->outputs ? a->rows + k : &none;
+                    if (a->type == CPU_BF16)
+                        narrow[k * CPU_PANEL + r] = bits(row, output);
+                    else
+                        wide[k * CPU_PANEL + r] = element(row, output);
+                }
+                continue;
             }
+            const cpu_row row = a->rows[output];
+            if (a->type == CPU_BF16)
+                for (ptrdiff_t k = 0; k < a->inputs; k++) narrow[k * CPU_PANEL + r] = bits(&row, k);
+            else
+                for (ptrdiff_t k = 0, end; k < a->inputs; k = end) {
+                    // A division for each block of a scale, not for each element.
+                    end = row.scales && k + row.scale_columns < a->inputs ? k + row.scale_columns : a->inputs;
+                    widen_part(&row, k, end, row.scales ? row.scales[k / row.scale_columns] : 1, wide + r);
+                }
         }
     }
 }

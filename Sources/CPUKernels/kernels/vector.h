@@ -51,6 +51,16 @@ INLINE float widen_half(uint16_t half) {
     return x;
 }
 
+// 8-bit float of the form 1.4.3 (Micikevicius et al., arXiv:2209.05433): no infinity, one NaN for each sign.
+INLINE float widen_e4m3(uint8_t byte) {
+    if ((byte & 0x7F) == 0x7F) return NAN;
+    // Exponent and fraction lie where single precision has them, 120 too low.
+    uint32_t bits = (uint32_t)(byte & 0x80) << 24 | (uint32_t)(byte & 0x7F) << 20;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x * 0x1p120f;
+}
+
 INLINE v16 load_bf16(const uint16_t *p) {
     i16 wide = __builtin_convertvector(*(const h16_unaligned *)p, i16) << 16;
     return (v16)wide;
@@ -71,6 +81,24 @@ INLINE float sum(v16 v) {
     for (int width = 8; width; width /= 2)
         for (int i = 0; i < width; i++) a[i] += a[i + width];
     return a[0];
+}
+
+// Lane i is the sum of v[i]; each sum is the same tree. Pairs of vectors fold into halves of one, then quarters, and so on.
+INLINE v16 sums(const v16 *v) {
+    v16 a[8], b[4], c[2];
+#define FOLD(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+    for (int i = 0; i < 8; i++)
+        a[i] = FOLD(v[i], v[i + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+               FOLD(v[i], v[i + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    for (int i = 0; i < 4; i++)
+        b[i] = FOLD(a[i], a[i + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27) +
+               FOLD(a[i], a[i + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+    for (int i = 0; i < 2; i++)
+        c[i] = FOLD(b[i], b[i + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29) +
+               FOLD(b[i], b[i + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    return FOLD(c[0], c[1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30) +
+           FOLD(c[0], c[1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+#undef FOLD
 }
 
 INLINE float maximum(v16 v) {

@@ -19,7 +19,7 @@ internal import Experts
 public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but for the pool, which has one caller
     public let device: DeviceDescription
     private let pool: WorkerPool
-    private let kernels: cpu_kernels
+    let kernels: cpu_kernels
 
     /// Multiply-adds that make a range worth handing to another thread: some 5 µs of work.
     private static let worthwhile = 1 << 17
@@ -38,105 +38,13 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
     public func stop() { pool.stop() }
 
     /// Runs `kernel` over `items` items of `work` multiply-adds each.
-    private func run<Arguments>(_ kernel: cpu_kernel, _ arguments: Arguments, items: Int, work: Int) {
+    func run<Arguments>(_ kernel: cpu_kernel, _ arguments: Arguments, items: Int, work: Int) {
         withUnsafePointer(to: arguments) {
             pool.run(kernel, UnsafeRawPointer($0), items: items, grain: max(1, Self.worthwhile / max(1, work)))
         }
     }
 
-    private static func panels(_ outputs: Int) -> Int { (outputs + Int(CPU_PANEL) - 1) / Int(CPU_PANEL) }
-
-    // MARK: Weights
-
-    public func makeMatrix(_ matrices: [[Tensor]], gated: Bool) -> Matrix {
-        let first = matrices[0][0]
-        let inputs = first.shape[1]
-        let outputs = gated ? first.shape[0] : matrices[0].reduce(0) { $0 + $1.shape[0] }
-        // Mixed types meet in float32, which holds them all.
-        let isBF16 = matrices.allSatisfy { $0.allSatisfy { $0.dtype == .bfloat16 } }
-        let dtype = isBF16 ? DType.bfloat16 : .float32
-        let panels = Self.panels(outputs) * (gated ? 2 : 1)
-        let stride = panels * inputs * Int(CPU_PANEL) * dtype.size
-        let storage = Storage(byteCount: stride * matrices.count)
-        for (index, stack) in matrices.enumerated() {
-            precondition(stack.allSatisfy { $0.shape.count == 2 && $0.shape[1] == inputs }, "unequal inputs in a stack")
-            let target = storage.bytes.baseAddress! + index * stride
-            if stack.allSatisfy({ $0.dtype == stack[0].dtype }), isBF16 || stack[0].dtype != .bfloat16 {
-                pack(stack, gated: gated, panels: panels, into: target)
-            } else {
-                // A stack of several types (a projection kept in another precision), or one in bfloat16 where another
-                // expert's is not, is widened first.
-                let widened = stack.map { makeVector([$0]) }
-                let rows = zip(stack, widened).map { tensor, buffer in
-                    (0..<tensor.shape[0]).map { UnsafeRawPointer(buffer.floats + $0 * inputs) as UnsafeRawPointer? }
-                }
-                withExtendedLifetime(widened) {
-                    pack(rows, gated: gated, panels: panels, inputs: inputs, type: CPU_F32, into: target)
-                }
-            }
-        }
-        return Matrix(
-            outputs: outputs, inputs: inputs, count: matrices.count, isGated: gated, dtype: dtype, storage: storage)
-    }
-
-    private func pack(_ stack: [Tensor], gated: Bool, panels: Int, into target: UnsafeMutableRawPointer) {
-        guard let type = stack[0].dtype.kernelType else { preconditionFailure("\(stack[0].dtype) is no weight type") }
-        let inputs = stack[0].shape[1]
-        let rows = stack.map { tensor in
-            tensor.withBytes { bytes in
-                (0..<tensor.shape[0]).map { row in bytes.baseAddress.map { $0 + row * inputs * tensor.dtype.size } }
-            }
-        }
-        withExtendedLifetime(stack) {
-            pack(rows, gated: gated, panels: panels, inputs: inputs, type: type, into: target)
-        }
-    }
-
-    /// Packs `rows` (one list per block of a stack), padded to whole panels.
-    private func pack(
-        _ rows: [[UnsafeRawPointer?]], gated: Bool, panels: Int, inputs: Int, type: cpu_type,
-        into target: UnsafeMutableRawPointer
-    ) {
-        let width = Int(CPU_PANEL)
-        var order = [UnsafeRawPointer?](repeating: nil, count: panels * width)
-        if gated {
-            for (half, block) in rows.enumerated() {
-                for (row, pointer) in block.enumerated() {
-                    order[(2 * (row / width) + half) * width + row % width] = pointer
-                }
-            }
-        } else {
-            for (row, pointer) in rows.joined().enumerated() { order[row] = pointer }
-        }
-        order.withUnsafeBufferPointer {
-            run(
-                kernels.pack,
-                cpu_pack_args(rows: $0.baseAddress, panels: target, inputs: inputs, type: type),
-                items: panels, work: inputs * width)
-        }
-    }
-
-    public func makeVector(_ tensors: [Tensor]) -> Buffer {
-        let buffer = Buffer(rows: 1, width: tensors.reduce(0) { $0 + $1.count })
-        var target = buffer.floats
-        for tensor in tensors {
-            guard let type = tensor.dtype.kernelType else { preconditionFailure("\(tensor.dtype) is no weight type") }
-            tensor.withBytes { bytes in
-                let zero: Int32 = 0
-                withUnsafePointer(to: zero) {
-                    run(
-                        kernels.embed,
-                        cpu_embed_args(
-                            table: bytes.baseAddress, ids: $0, out: target, width: tensor.count, type: type),
-                        items: 1, work: tensor.count)
-                }
-            }
-            target += tensor.count
-        }
-        return buffer
-    }
-
-    // MARK: Ops
+    static func panels(_ outputs: Int) -> Int { (outputs + Int(CPU_PANEL) - 1) / Int(CPU_PANEL) }
 
     public func embed(_ tokens: TokenLayout, table: Tensor, out: Buffer) {
         guard let type = table.dtype.kernelType else { preconditionFailure("\(table.dtype) is no weight type") }
@@ -156,8 +64,27 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
         run(
             kernels.norm,
             cpu_norm_args(
-                x: x.floats, rows: rows, weight: weight.floats, out: out.floats, width: x.width, epsilon: epsilon),
+                x: x.floats, rows: rows, weight: weight.floats, out: out.floats, width: x.width, segments: 1,
+                x_stride: x.width, out_stride: out.width, epsilon: epsilon),
             items: count, work: 4 * x.width)
+    }
+
+    public func normSegments(
+        _ x: Buffer, count: Int, first: Int, segments: Int, weight: Buffer, epsilon: Float
+    ) {
+        precondition(
+            count <= x.rows && first >= 0 && first + segments * weight.width <= x.width, "shapes of normSegments")
+        run(
+            kernels.norm,
+            cpu_norm_args(
+                x: x.floats + first, rows: nil, weight: weight.floats, out: x.floats + first, width: weight.width,
+                segments: segments, x_stride: x.width, out_stride: x.width, epsilon: epsilon),
+            items: count * segments, work: 4 * weight.width)
+    }
+
+    public func clamp(_ x: Buffer, count: Int, limit: Float) {
+        precondition(count <= x.rows, "shapes of clamp")
+        run(kernels.clamp, cpu_clamp_args(x: x.floats, limit: limit), items: count * x.width, work: 1)
     }
 
     public func linear(_ x: Buffer, count: Int, weight: Matrix, bias: Buffer?, out: Buffer, accumulate: Bool) {
@@ -185,10 +112,24 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
             items: Self.panels(weight.outputs), work: 2 * count * weight.inputs * Int(CPU_PANEL))
     }
 
+    public func headLinear(_ x: Buffer, count: Int, weight: Matrix, out: Buffer) {
+        let heads = weight.count
+        precondition(
+            x.width % heads == 0 && out.width % heads == 0 && weight.inputs <= x.width / heads
+                && weight.outputs <= out.width / heads && count <= min(x.rows, out.rows), "shapes of headLinear")
+        run(
+            kernels.head_linear,
+            cpu_head_linear_args(
+                x: x.floats, weight: weight.storage.bytes.baseAddress, y: out.floats, rows: count, heads: heads,
+                inputs: weight.inputs, outputs: weight.outputs, x_head: x.width / heads, y_head: out.width / heads,
+                head_stride: weight.stride, type: weight.kernelType),
+            items: heads * Self.panels(weight.outputs), work: count * weight.inputs * Int(CPU_PANEL))
+    }
+
     public func rotate(
         _ qkv: Buffer, tokens: TokenLayout, cache: KVCache, layer: Int, heads: Int, angles: RotaryTable
     ) {
-        precondition(qkv.width == (heads + 2 * cache.heads) * cache.headDimension, "shapes of rotate")
+        precondition(qkv.width == (heads + 2 * cache.shape.heads) * cache.shape.headDimension, "shapes of rotate")
         run(
             kernels.rope,
             cpu_rope_args(
@@ -201,8 +142,9 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
         _ qkv: Buffer, tokens: TokenLayout, cache: KVCache, layer: Int, heads: Int, scale: Float, out: Buffer
     ) {
         precondition(
-            qkv.width == (heads + 2 * cache.heads) * cache.headDimension && out.width == heads * cache.headDimension
-                && heads % cache.heads == 0, "shapes of attend")
+            qkv.width == (heads + 2 * cache.shape.heads) * cache.shape.headDimension
+                && out.width == heads * cache.shape.headDimension
+                && heads % cache.shape.heads == 0, "shapes of attend")
         guard tokens.count > 0 else { return }
         let context = Int(tokens.positions[tokens.count - 1]) + 1
         run(
@@ -210,12 +152,56 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
             cpu_attention_args(
                 cache: cache.kernelCache(tokens, layer: layer), qkv: qkv.floats, out: out.floats, heads: heads,
                 scale: scale),
-            items: tokens.count * heads, work: 2 * context * cache.headDimension)
+            items: tokens.count * heads, work: 2 * context * cache.shape.headDimension)
     }
 
-    public func route(_ logits: Buffer, count: Int, keeping row: RoutingRow, into routing: Routing) {
+    public func storeLatent(
+        _ latent: Buffer, keyRotary: Buffer, queryRotary: Buffer, query: Buffer, tokens: TokenLayout, cache: KVCache,
+        layer: Int, angles: RotaryTable
+    ) {
+        let (rank, rotary) = (latent.width, keyRotary.width)
+        let heads = queryRotary.width / rotary
+        precondition(
+            cache.shape == CacheShape(heads: 1, headDimension: rank + rotary, hasValues: false)
+                && queryRotary.width == heads * rotary && query.width == heads * (rank + rotary)
+                && angles.cosines.width == rotary / 2, "shapes of storeLatent")
+        run(
+            kernels.latent_store,
+            cpu_latent_store_args(
+                cache: cache.kernelCache(tokens, layer: layer), latent: latent.floats, key_rotary: keyRotary.floats,
+                query_rotary: queryRotary.floats, query: query.floats, cosines: angles.cosines.floats,
+                sines: angles.sines.floats, heads: heads, rank: rank, rotary: rotary),
+            items: tokens.count, work: 4 * (rank + (heads + 1) * rotary))
+    }
+
+    public func attendLatent(
+        _ query: Buffer, tokens: TokenLayout, cache: KVCache, layer: Int, heads: Int, scale: Float, out: Buffer
+    ) {
+        let rank = out.width / heads
+        precondition(
+            !cache.shape.hasValues && query.width == heads * cache.shape.headDimension && out.width == heads * rank
+                && rank <= cache.shape.headDimension, "shapes of attendLatent")
+        guard tokens.count > 0 else { return }
+        let context = Int(tokens.positions[tokens.count - 1]) + 1
+        // Few tokens are divided among the threads, many share what they read of the cache.
+        let isLarge = tokens.count >= 4 * Int(CPU_LATENT_TOKENS) * device.threads
+        let (itemTokens, itemHeads) = isLarge ? (Int(CPU_LATENT_TOKENS), Int(CPU_LATENT_HEADS)) : (1, 4)
+        func parts(_ count: Int, _ size: Int) -> Int { (count + size - 1) / size }
+        run(
+            kernels.latent_attention,
+            cpu_latent_args(
+                cache: cache.kernelCache(tokens, layer: layer), query: query.floats, out: out.floats,
+                tokens: tokens.count, heads: heads, rank: rank, item_tokens: itemTokens, item_heads: itemHeads,
+                scale: scale),
+            items: parts(tokens.count, itemTokens) * parts(heads, itemHeads),
+            work: 2 * itemTokens * itemHeads * context * cache.shape.headDimension)
+    }
+
+    public func route(_ logits: Buffer, bias: Buffer?, count: Int, keeping row: RoutingRow, into routing: Routing) {
+        precondition(count <= logits.rows && bias?.width ?? logits.width == logits.width, "shapes of route")
         routing.route(
-            UnsafeBufferPointer(start: logits.floats, count: count * logits.width), keeping: row, lanes: pool)
+            UnsafeBufferPointer(start: logits.floats, count: count * logits.width),
+            bias: bias.map { UnsafeBufferPointer($0[row: 0]) }, keeping: row, lanes: pool)
     }
 
     public func experts(
@@ -289,8 +275,8 @@ extension Matrix {
 extension KVCache {
     fileprivate func kernelCache(_ tokens: TokenLayout, layer: Int) -> cpu_cache {
         cpu_cache(
-            keys: keys[layer].floats, values: values[layer].floats, tables: tokens.pageTables,
+            keys: keys[layer].floats, values: shape.hasValues ? values[layer].floats : nil, tables: tokens.pageTables,
             sequences: tokens.sequences, positions: tokens.positions, table_stride: tokens.tableStride,
-            kv_heads: heads, head_dim: headDimension)
+            kv_heads: shape.heads, head_dim: shape.headDimension)
     }
 }

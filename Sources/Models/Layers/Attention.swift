@@ -2,42 +2,74 @@
 
 internal import Compute
 
-/// One layer's attention block: norm, projections, rotation, attention, output projection, residual.
-struct Attention: Sendable {
+/// One layer's attention: projections, norms of heads where a model has them, rotation, attention, output projection.
+struct Attention: Block {
+    /// What queries and keys are normalised over before they turn.
+    enum Norms {
+        case none
+        /// Each head alone.
+        case heads
+        /// All heads of a token together.
+        case rows
+    }
+
     private let layer: Int
     private let heads: Int
     private let scale: Float
-    private let norm: RMSNorm
+    private let limit: Float?
     private let qkv: Linear
+    private let norms: [HeadNorm]
     private let output: Linear
     private let angles: RotaryTable
 
-    /// Loads the attention block of layer `layer`.
-    init(_ model: ModelConfiguration, layer: Int, angles: RotaryTable, from weights: WeightLoader)
-        throws(ModelFileError)
-    {
-        let prefix = "model.layers.\(layer)"
-        let (q, kv) = (model.heads * model.headDimension, model.kvHeads * model.headDimension)
+    /// The norm of some heads of `qkv`.
+    private struct HeadNorm {
+        var first: Int
+        var segments: Int
+        var norm: RMSNorm
+    }
+
+    /// Loads `name.q_proj` and so on, of layer `layer`.
+    init(
+        _ name: String, _ model: ModelConfiguration, layer: Int, angles: RotaryTable, norms: Norms = .none,
+        outputBias: Bool = false, from weights: WeightLoader
+    ) throws(ModelFileError) {
+        let (width, q, kv) = (
+            model.headDimension, model.heads * model.headDimension, model.kvHeads * model.headDimension
+        )
         self.layer = layer
         self.angles = angles
         heads = model.heads
-        scale = 1 / Float(model.headDimension).squareRoot()
-        norm = try RMSNorm(
-            "\(prefix).input_layernorm", width: model.hiddenSize, epsilon: model.normEpsilon, from: weights)
+        scale = model.scoreFactor / Float(width).squareRoot()
+        limit = model.attentionLimit
         qkv = try Linear(
-            [
-                ("\(prefix).self_attn.q_proj", q), ("\(prefix).self_attn.k_proj", kv),
-                ("\(prefix).self_attn.v_proj", kv),
-            ],
-            inputs: model.hiddenSize, bias: model.hasAttentionBias, from: weights)
-        output = try Linear([("\(prefix).self_attn.o_proj", model.hiddenSize)], inputs: q, from: weights)
+            [("\(name).q_proj", q), ("\(name).k_proj", kv), ("\(name).v_proj", kv)], inputs: model.hiddenSize,
+            bias: model.hasAttentionBias, from: weights)
+        func norm(_ part: String, first: Int, heads: Int) throws(ModelFileError) -> HeadNorm {
+            let segments = norms == .heads ? heads : 1
+            return HeadNorm(
+                first: first, segments: segments,
+                norm: try RMSNorm(
+                    "\(name).\(part)", width: heads * width / segments, epsilon: model.normEpsilon, from: weights))
+        }
+        self.norms =
+            norms == .none
+            ? []
+            : [
+                try norm("q_norm", first: 0, heads: model.heads), try norm("k_norm", first: q, heads: model.kvHeads),
+            ]
+        output = try Linear(
+            [("\(name).o_proj", model.hiddenSize)], inputs: q, bias: model.hasAttentionBias && outputBias, from: weights
+        )
     }
 
-    /// `hidden += attention(norm(hidden))`.
     func callAsFunction(_ pass: ForwardPass) {
         let (backend, work, count) = (pass.backend, pass.workspace, pass.tokens.count)
-        norm(work.hidden, count: count, out: work.normed, on: backend)
         qkv(work.normed, count: count, out: work.qkv, on: backend)
+        for part in norms {
+            part.norm(segments: part.segments, from: part.first, of: work.qkv, count: count, on: backend)
+        }
+        if let limit { backend.clamp(work.qkv, count: count, limit: limit) }
         backend.rotate(
             work.qkv, tokens: pass.tokens, cache: pass.cache, layer: layer, heads: heads, angles: angles)
         backend.attend(

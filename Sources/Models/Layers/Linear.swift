@@ -11,13 +11,24 @@ struct Linear: Sendable {
     init(_ parts: [(name: String, outputs: Int)], inputs: Int, bias: Bool = false, from weights: WeightLoader)
         throws(ModelFileError)
     {
-        weight = try weights.matrix(parts.map { ("\($0.name).weight", $0.outputs) }, inputs: inputs)
-        self.bias = bias ? try weights.vector(parts.map { ("\($0.name).bias", $0.outputs) }) : nil
+        func rows(_ kind: String) -> [NamedRows] {
+            parts.map { NamedRows(name: "\($0.name).\(kind)", total: $0.outputs) }
+        }
+        weight = try weights.matrix(rows("weight"), inputs: inputs)
+        self.bias = bias ? try weights.vector(rows("bias")) : nil
+    }
+
+    /// Loads the rows `rows` of the `total` of `name`, in this order.
+    init(
+        _ name: String, rows: [Int], of total: Int, inputs: Int, bias: Bool = false, from weights: WeightLoader
+    ) throws(ModelFileError) {
+        weight = try weights.matrix([NamedRows(name: "\(name).weight", total: total, rows: rows)], inputs: inputs)
+        self.bias = bias ? try weights.vector([NamedRows(name: "\(name).bias", total: total, rows: rows)]) : nil
     }
 
     /// A projection that shares the tensor `name` with something already loaded, such as a tied embedding.
     init(tied name: String, outputs: Int, inputs: Int, from weights: WeightLoader) throws(ModelFileError) {
-        weight = try weights.matrix([(name, outputs)], inputs: inputs, isNew: false)
+        weight = try weights.matrix([NamedRows(name: name, total: outputs)], inputs: inputs, isNew: false)
         bias = nil
     }
 

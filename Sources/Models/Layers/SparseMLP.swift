@@ -1,53 +1,85 @@
-// SparseMLP: a router, its experts, and the shared expert with its sigmoid gate (Qwen2-MoE).
+// SparseMLP: a router, its experts, and a shared expert where a model has one.
 
 internal import Compute
 
 /// One layer's mixture of experts.
-struct SparseMLP: Sendable {
+struct SparseMLP: Block {
     private let layer: Int
     private let topK: Int
     private let router: Linear
+    private let correction: Buffer?
     private let gateUp: Matrix  // [E] x [2 expertSize, hidden]
     private let down: Matrix  // [E] x [hidden, expertSize]
-    private let shared: DenseMLP?
-    private let sharedGate: Linear?
+    private let shared: SharedExpert?
 
-    /// Loads the MLP of layer `layer`.
-    init(_ model: ModelConfiguration, layer: Int, from weights: WeightLoader) throws(ModelFileError) {
-        let prefix = "model.layers.\(layer).mlp"
-        let (hidden, inner) = (model.hiddenSize, model.expertSize)
-        let experts = (0..<model.experts).map { "\(prefix).experts.\($0)" }
-        self.layer = layer
-        topK = model.topK
-        router = try Linear([("\(prefix).gate", model.experts)], inputs: hidden, from: weights)
-        gateUp = try weights.gatedExperts(
-            experts.map { ("\($0).gate_proj.weight", "\($0).up_proj.weight") }, outputs: inner, inputs: hidden)
-        down = try weights.experts(experts.map { "\($0).down_proj.weight" }, outputs: hidden, inputs: inner)
-        guard model.sharedExpertSize > 0 else {
-            (shared, sharedGate) = (nil, nil)
-            return
-        }
-        shared = try DenseMLP("\(prefix).shared_expert", hidden: hidden, inner: model.sharedExpertSize, from: weights)
-        sharedGate = try Linear([("\(prefix).shared_expert_gate", 1)], inputs: hidden, from: weights)
+    /// What a checkpoint calls an expert's projections.
+    struct Projections {
+        var gate = "gate_proj"
+        var up = "up_proj"
+        var down = "down_proj"
     }
 
-    /// `hidden += Σ_k weight_k * expert_k(x) + sigmoid(g · x) * shared(x)`, where x is `normed`.
+    /// Loads the router `name.gate` and the experts `name.experts.0`, `name.experts.1`, … of layer `layer`.
+    init(
+        _ name: String, _ model: ModelConfiguration, layer: Int, projections: Projections = Projections(),
+        shared: SharedExpert? = nil, from weights: WeightLoader
+    ) throws(ModelFileError) {
+        let (hidden, inner) = (model.hiddenSize, model.expertSize)
+        let experts = (0..<model.experts).map { "\(name).experts.\($0)" }
+        self.layer = layer
+        self.shared = shared
+        topK = model.topK
+        router = try Linear([("\(name).gate", model.experts)], inputs: hidden, from: weights)
+        correction =
+            model.hasCorrectionBias
+            ? try weights.vector([NamedRows(name: "\(name).gate.e_score_correction_bias", total: model.experts)]) : nil
+        gateUp = try weights.gatedExperts(
+            experts.map { ("\($0).\(projections.gate).weight", "\($0).\(projections.up).weight") }, outputs: inner,
+            inputs: hidden)
+        down = try weights.experts(
+            experts.map { "\($0).\(projections.down).weight" }, outputs: hidden, inputs: inner)
+    }
+
+    /// `hidden += Σ_k weight_k * expert_k(x) + shared(x)`, where x is `normed`.
     func callAsFunction(_ pass: ForwardPass) {
         let (backend, work, count) = (pass.backend, pass.workspace, pass.tokens.count)
         router(work.normed, count: count, out: work.routerLogits, on: backend)
         backend.route(
-            work.routerLogits, count: count, keeping: pass.record.row(layer: layer), into: work.routing)
+            work.routerLogits, bias: correction, count: count, keeping: pass.record.row(layer: layer),
+            into: work.routing)
         backend.experts(
             work.normed, routing: work.routing, gateUp: gateUp, down: down, activations: work.activations,
             out: work.routed)
-        if let shared, let sharedGate {
-            shared(
-                work.normed, count: count, activations: work.sharedActivations, out: work.shared, adding: false,
-                on: backend)
-            sharedGate(work.normed, count: count, out: work.sharedGate, on: backend)
-        }
+        shared?(pass)
         backend.combine(
             work.routed, count: count, topK: topK, factor: 1, shared: shared == nil ? nil : work.shared,
-            sharedGate: sharedGate == nil ? nil : work.sharedGate, out: work.hidden)
+            sharedGate: shared?.isGated == true ? work.sharedGate : nil, out: work.hidden)
+    }
+}
+
+/// The experts that every token passes, as one MLP; behind a sigmoid gate in Qwen2-MoE.
+struct SharedExpert: Sendable {
+    private let mlp: DenseMLP
+    private let gate: Linear?
+
+    /// Loads the MLP `name`, and the gate `gate` if there is one; nil for a model without shared experts.
+    init?(
+        _ name: String, gate: String? = nil, _ model: ModelConfiguration, from weights: WeightLoader
+    ) throws(ModelFileError) {
+        guard model.sharedExpertSize > 0 else { return nil }
+        mlp = try DenseMLP(name, hidden: model.hiddenSize, inner: model.sharedExpertSize, from: weights)
+        self.gate = if let gate { try Linear([(gate, 1)], inputs: model.hiddenSize, from: weights) } else { nil }
+    }
+
+    /// Whether its output is multiplied by the sigmoid of a gate.
+    var isGated: Bool { gate != nil }
+
+    /// `shared = mlp(x)`, and `sharedGate = g · x` if it is gated; `SparseMLP` adds them to the experts' sum.
+    func callAsFunction(_ pass: ForwardPass) {
+        let (work, count) = (pass.workspace, pass.tokens.count)
+        mlp(
+            work.normed, count: count, activations: work.sharedActivations, out: work.shared, adding: false,
+            on: pass.backend)
+        gate?(work.normed, count: count, out: work.sharedGate, on: pass.backend)
     }
 }

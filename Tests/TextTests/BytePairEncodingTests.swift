@@ -3,7 +3,7 @@ import Testing
 
 @testable import Text
 
-@Suite struct ByteLevelBPETests {
+@Suite struct BytePairEncodingTests {
     /// The definition: merge the leftmost pair of lowest rank until none is left.
     private func reference(_ bytes: [UInt8], _ merges: [(left: Int32, right: Int32, result: Int32)]) -> [Int32] {
         var ids = bytes.map(Int32.init)
@@ -31,8 +31,8 @@ import Testing
             merges.append((pair.0, pair.1, result))
             tokens.append(result)
         }
-        let bpe = ByteLevelBPE(byteIDs: (0..<256).map(Int32.init), merges: merges)
-        var scratch = ByteLevelBPE.Scratch()
+        let bpe = BytePairEncoding(byteIDs: (0..<256).map(Int32.init), merges: merges)
+        var scratch = BytePairEncoding.Scratch()
         for _ in 0..<20 {
             let bytes = (0..<length).map { _ in UInt8.random(in: 0...2, using: &random) }
             var found: [Int32] = []

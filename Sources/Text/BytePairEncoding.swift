@@ -1,17 +1,22 @@
-// ByteLevelBPE: bytes of one piece to token ids by merging pairs (Sennrich et al., arXiv:1508.07909).
+// BytePairEncoding: bytes or characters of one piece to token ids by merging pairs (Sennrich et al., arXiv:1508.07909).
 //
 // The pair of lowest rank is merged first, the leftmost of equals; as long as one is left. Short pieces look for it by a
 // scan; long ones keep a heap over a linked list, so a word of n bytes takes O(n log n), however hostile.
 
-/// Ranked merges over byte symbols.
-final class ByteLevelBPE: Sendable {
+/// Ranked merges over bytes, or over characters with bytes for those that have no token.
+final class BytePairEncoding: Sendable {
     /// Token id of each single byte.
     private let byteIDs: [Int32]
+    /// Token ids of characters; none when every symbol is a byte.
+    private let characters: [UInt32: Int32]
     private let merges: MergeTable
 
     /// Merges in order of rank.
-    init(byteIDs: [Int32], merges: [(left: Int32, right: Int32, result: Int32)]) {
+    init(
+        byteIDs: [Int32], characters: [UInt32: Int32] = [:], merges: [(left: Int32, right: Int32, result: Int32)]
+    ) {
         self.byteIDs = byteIDs
+        self.characters = characters
         self.merges = MergeTable(merges)
     }
 
@@ -29,13 +34,22 @@ final class ByteLevelBPE: Sendable {
 
     /// Appends the tokens of `piece` to `output`.
     func encode(_ piece: UnsafeBufferPointer<UInt8>, scratch: inout Scratch, into output: inout [Int32]) {
-        guard piece.count > 1 else {
-            if let byte = piece.first { output.append(byteIDs[Int(byte)]) }
-            return
-        }
         scratch.ids.removeAll(keepingCapacity: true)
-        for byte in piece { scratch.ids.append(byteIDs[Int(byte)]) }
-        if piece.count <= Self.shortPiece {
+        if characters.isEmpty {
+            for byte in piece { scratch.ids.append(byteIDs[Int(byte)]) }
+        } else {
+            for scalar in String(decoding: piece, as: UTF8.self).unicodeScalars {
+                if let id = characters[scalar.value] {
+                    scratch.ids.append(id)
+                } else {
+                    for byte in UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter {
+                        scratch.ids.append(byteIDs[Int(byte)])
+                    }
+                }
+            }
+        }
+        guard scratch.ids.count > 1 else { return output.append(contentsOf: scratch.ids) }
+        if scratch.ids.count <= Self.shortPiece {
             mergeByScan(&scratch)
         } else {
             mergeByHeap(&scratch)

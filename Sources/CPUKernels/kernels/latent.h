@@ -1,0 +1,140 @@
+// latent_store, latent_attention: multi-head latent attention in its absorbed form (DeepSeek-AI, arXiv:2405.04434).
+//
+// All heads read one key per position, [latent | rotated key], whose latent is their value, too. A page of keys lies like
+// a panel of weights, [rank + rotary][16 positions], so scores of several heads are a tile of a matrix product. Sums over
+// positions run in 16 lanes, which are folded at the end of a block; blocks lie at fixed positions, as in `attention`.
+
+static void latent_store(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
+    const cpu_latent_store_args *a = raw;
+    const cpu_cache *cache = &a->cache;
+    const ptrdiff_t dim = a->rank + a->rotary, half = a->rotary / 2;
+    for (ptrdiff_t t = begin; t < end; t++) {
+        ptrdiff_t position = cache->positions[t];
+        const float *cosines = a->cosines + position * half, *sines = a->sines + position * half;
+        ptrdiff_t page = cache->tables[cache->sequences[t] * cache->table_stride + position / CPU_PAGE];
+        float *key = cache->keys + page * dim * CPU_PAGE + position % CPU_PAGE;
+        for (ptrdiff_t d = 0; d < a->rank; d++) key[d * CPU_PAGE] = a->latent[t * a->rank + d];
+        rotate(a->key_rotary + t * a->rotary, key + a->rank * CPU_PAGE, CPU_PAGE, cosines, sines, half);
+        for (ptrdiff_t h = t * a->heads; h < (t + 1) * a->heads; h++)
+            rotate(a->query_rotary + h * a->rotary, a->query + h * dim + a->rank, 1, cosines, sines, half);
+    }
+}
+
+// What `heads` heads make of one block of positions: out = out * keep + Σ weights[i] * latent[i].
+INLINE void latent_values(const int heads, const cpu_cache *cache, const int32_t *page, ptrdiff_t count,
+                          const float (*weights)[BLOCK_POSITIONS], const float *keep, ptrdiff_t rank, float *out) {
+    const i16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const ptrdiff_t size = cache->head_dim * CPU_PAGE, whole = count / CPU_PAGE;
+    v16 columns[TILE_ROWS][CPU_PANEL];
+    for (ptrdiff_t c = 0; c < rank; c += CPU_PANEL) {
+        ptrdiff_t width = rank - c < CPU_PANEL ? rank - c : CPU_PANEL;
+        for (ptrdiff_t i = 0; i < width; i++) {
+            const float *latent = cache->keys + (c + i) * CPU_PAGE;
+            v16 acc[TILE_ROWS] = {};
+            for (ptrdiff_t p = 0; p < whole; p++) {
+                v16 x = load(latent + page[p] * size);
+                for (int h = 0; h < heads; h++) acc[h] = madd(load(weights[h] + p * CPU_PAGE), x, acc[h]);
+            }
+            if (count > whole * CPU_PAGE) {
+                // Behind the last position lies anything, NaN too.
+                i16 valid = lane < (int32_t)(count - whole * CPU_PAGE);
+                v16 x = select(valid, load(latent + page[whole] * size), (v16){});
+                for (int h = 0; h < heads; h++) acc[h] = madd(load(weights[h] + whole * CPU_PAGE), x, acc[h]);
+            }
+            for (int h = 0; h < heads; h++) columns[h][i] = acc[h];
+        }
+        for (int h = 0; h < heads; h++) {
+            for (ptrdiff_t i = width; i < CPU_PANEL; i++) columns[h][i] = (v16){};
+            float *to = out + h * rank + c;
+            v16 sum = sums(columns[h]);
+            if (keep[h] != 0) sum = madd(load_part(to, width), splat(keep[h]), sum);
+            store_part(to, sum, width);
+        }
+    }
+}
+
+// The running softmax of some heads of a token.
+typedef struct {
+    float largest[CPU_LATENT_HEADS], total[CPU_LATENT_HEADS];
+} latent_state;
+
+// One block of positions, from `first` on, for `heads` heads of a token.
+static void latent_block(const cpu_latent_args *a, ptrdiff_t t, ptrdiff_t first, int heads, const float *query,
+                         float *out, latent_state *state) {
+    const cpu_cache *cache = &a->cache;
+    const i16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const ptrdiff_t dim = cache->head_dim, left = cache->positions[t] + 1 - first;
+    const ptrdiff_t count = left < BLOCK_POSITIONS ? left : BLOCK_POSITIONS, pages = (count + CPU_PAGE - 1) / CPU_PAGE;
+    const int32_t *page = cache->tables + cache->sequences[t] * cache->table_stride + first / CPU_PAGE;
+    float weights[TILE_ROWS][BLOCK_POSITIONS], keep[TILE_ROWS];
+    for (int head = 0, tall; head < heads; head += tall) {
+        tall = tile_height(heads - head);
+        const float *x[TILE_ROWS];
+        v16 scores[TILE_ROWS * GROUP], top[TILE_ROWS];
+        for (int h = 0; h < tall; h++) {
+            x[h] = query + (head + h) * dim;
+            top[h] = splat(-INFINITY);
+        }
+        for (ptrdiff_t p = 0; p < pages; p++) {
+            const float *keys = cache->keys + page[p] * dim * CPU_PAGE;
+            tile(tall, 1, x, (const char *)keys, 0, dim, CPU_F32, scores);
+            i16 valid = lane < (int32_t)(count - p * CPU_PAGE);
+            for (int h = 0; h < tall; h++) {
+                v16 score = select(valid, scores[h * GROUP] * a->scale, splat(-INFINITY));
+                top[h] = select(score > top[h], score, top[h]);
+                store(weights[h] + p * CPU_PAGE, score);
+            }
+        }
+        for (int h = 0; h < tall; h++) {
+            float *largest = state->largest + head + h, *total = state->total + head + h, new_largest = maximum(top[h]);
+            if (first > 0 && *largest > new_largest) new_largest = *largest;
+            keep[h] = first == 0 ? 0 : expf(*largest - new_largest);
+            *largest = new_largest;
+            v16 sum_of_block = {};
+            for (ptrdiff_t p = 0; p < pages; p++) {
+                i16 valid = lane < (int32_t)(count - p * CPU_PAGE);
+                v16 e = select(valid, exponential(load(weights[h] + p * CPU_PAGE) - new_largest), (v16){});
+                sum_of_block += e;
+                store(weights[h] + p * CPU_PAGE, e);
+            }
+            *total = (first == 0 ? 0 : *total * keep[h]) + sum(sum_of_block);
+        }
+        float *to = out + head * a->rank;
+        switch (tall) {
+#if TILE_ROWS >= 6
+        case 6: latent_values(6, cache, page, count, weights, keep, a->rank, to); break;
+#endif
+#if TILE_ROWS >= 4
+        case 4: latent_values(4, cache, page, count, weights, keep, a->rank, to); break;
+#endif
+        case 2: latent_values(2, cache, page, count, weights, keep, a->rank, to); break;
+        default: latent_values(1, cache, page, count, weights, keep, a->rank, to);
+        }
+    }
+}
+
+static void latent_attention(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
+    const cpu_latent_args *a = raw;
+    const ptrdiff_t groups = (a->heads + a->item_heads - 1) / a->item_heads;
+    latent_state states[CPU_LATENT_TOKENS];
+    for (ptrdiff_t item = begin; item < end; item++) {
+        ptrdiff_t first_token = item / groups * a->item_tokens, head = item % groups * a->item_heads, longest = 0;
+        ptrdiff_t tokens = a->tokens - first_token < a->item_tokens ? a->tokens - first_token : a->item_tokens;
+        int heads = (int)(a->heads - head < a->item_heads ? a->heads - head : a->item_heads);
+        const int32_t *positions = a->cache.positions + first_token;
+        for (ptrdiff_t i = 0; i < tokens; i++) longest = positions[i] >= longest ? positions[i] + 1 : longest;
+        // Blocks outside, tokens and heads inside: a block's pages stay in the cache while they pass by.
+        for (ptrdiff_t first = 0; first < longest; first += BLOCK_POSITIONS)
+            for (ptrdiff_t i = 0; i < tokens; i++) {
+                ptrdiff_t row = (first_token + i) * a->heads + head;
+                if (first <= positions[i])
+                    latent_block(a, first_token + i, first, heads, a->query + row * a->cache.head_dim,
+                                 a->out + row * a->rank, states + i);
+            }
+        for (ptrdiff_t i = 0; i < tokens; i++) {
+            float *out = a->out + ((first_token + i) * a->heads + head) * a->rank;
+            for (int h = 0; h < heads; h++)
+                for (ptrdiff_t c = 0; c < a->rank; c++) out[h * a->rank + c] /= states[i].total[h];
+        }
+    }
+}

@@ -1,0 +1,120 @@
+// CPUBackend+Weights: checkpoint rows into panels, 16 outputs side by side.
+//
+// Documented in Backend.
+// swift-format-ignore-file: AllPublicDeclarationsHaveDocumentation
+
+internal import CPUKernels
+
+extension CPUBackend {
+    public func makeMatrix(_ matrices: [[TensorRows]], gated: Bool) -> Matrix {
+        let layout = PanelLayout(matrices, gated: gated)
+        let (first, inputs) = (matrices[0][0], layout.inputs)
+        let storage = Storage(byteCount: layout.stride * matrices.count)
+        for (index, stack) in matrices.enumerated() {
+            precondition(stack.allSatisfy { $0.inputs == inputs }, "unequal inputs in a stack")
+            precondition(!first.isTransposed || stack.count == 1 && !gated, "a transposed block in a stack")
+            withExtendedLifetime(stack) {
+                pack(
+                    Self.rows(stack, gated: gated, panels: layout.panels),
+                    into: storage.bytes.baseAddress! + index * layout.stride, panels: layout.panels,
+                    outputs: layout.outputs, inputs: inputs, transposed: first.isTransposed,
+                    type: layout.dtype == .bfloat16 ? CPU_BF16 : CPU_F32)
+            }
+        }
+        return layout.matrix(count: matrices.count, storage: storage)
+    }
+
+    /// The rows of a stack in the order of the panels, padded to whole ones; a transposed stack as it is.
+    private static func rows(_ stack: [TensorRows], gated: Bool, panels: Int) -> [cpu_row] {
+        if stack[0].isTransposed { return stack[0].kernelRows }
+        let width = Int(CPU_PANEL)
+        var order = [cpu_row](repeating: cpu_row(), count: panels * width)
+        guard gated else {
+            for (place, row) in stack.flatMap(\.kernelRows).enumerated() { order[place] = row }
+            return order
+        }
+        for (half, block) in stack.enumerated() {
+            for (place, row) in block.kernelRows.enumerated() {
+                order[(2 * (place / width) + half) * width + place % width] = row
+            }
+        }
+        return order
+    }
+
+    public func makeVector(_ parts: [TensorRows]) -> Buffer {
+        // The panels of a matrix of one input are its weights in order.
+        let width = parts.reduce(0) { $0 + $1.count }
+        let panels = Self.panels(width)
+        let padded = Buffer(rows: panels, width: Int(CPU_PANEL))
+        precondition(parts.allSatisfy { $0.inputs == 1 && !$0.isTransposed }, "a vector of several columns")
+        withExtendedLifetime(parts) {
+            pack(
+                Self.rows(parts, gated: false, panels: panels), into: UnsafeMutableRawPointer(padded.floats),
+                panels: panels, outputs: width, inputs: 1, transposed: false, type: CPU_F32)
+        }
+        let buffer = Buffer(rows: 1, width: width)
+        buffer.floats.update(from: padded.floats, count: width)
+        return buffer
+    }
+
+    private func pack(
+        _ rows: [cpu_row], into target: UnsafeMutableRawPointer, panels: Int, outputs: Int, inputs: Int,
+        transposed: Bool, type: cpu_type
+    ) {
+        rows.withUnsafeBufferPointer {
+            run(
+                kernels.pack,
+                cpu_pack_args(
+                    rows: $0.baseAddress, panels: target, inputs: inputs, outputs: outputs, type: type,
+                    transposed: transposed),
+                items: panels, work: inputs * Int(CPU_PANEL))
+        }
+    }
+}
+
+/// What the panels of a stack take.
+struct PanelLayout {
+    let outputs: Int
+    let inputs: Int
+    let isGated: Bool
+    let dtype: DType
+    /// Panels of one stack.
+    let panels: Int
+    /// Bytes of one stack.
+    let stride: Int
+
+    init(_ matrices: [[TensorRows]], gated: Bool) {
+        let first = matrices[0][0]
+        inputs = first.inputs
+        outputs = gated ? first.outputs : matrices[0].reduce(0) { $0 + $1.outputs }
+        isGated = gated
+        // Mixed types meet in float32, which holds them all.
+        let isBF16 = matrices.allSatisfy { $0.allSatisfy { $0.tensor.dtype == .bfloat16 } }
+        dtype = isBF16 ? .bfloat16 : .float32
+        panels = (outputs + Int(CPU_PANEL) - 1) / Int(CPU_PANEL) * (gated ? 2 : 1)
+        stride = panels * inputs * Int(CPU_PANEL) * dtype.size
+    }
+
+    func matrix(count: Int, storage: Storage) -> Matrix {
+        Matrix(outputs: outputs, inputs: inputs, count: count, isGated: isGated, dtype: dtype, storage: storage)
+    }
+}
+
+/// Adds up what the CPU's layouts will take, and makes none: its matrices have shapes, but no memory.
+public final class CPULayoutSize: WeightLayout {
+    /// Bytes in all.
+    public private(set) var bytes = 0.0
+
+    public init() {}
+
+    public func makeMatrix(_ matrices: [[TensorRows]], gated: Bool) -> Matrix {
+        let layout = PanelLayout(matrices, gated: gated)
+        bytes += Double(layout.stride) * Double(matrices.count)
+        return layout.matrix(count: matrices.count, storage: Storage(byteCount: 0))
+    }
+
+    public func makeVector(_ parts: [TensorRows]) -> Buffer {
+        bytes += parts.reduce(0) { $0 + 4 * Double($1.count) }
+        return Buffer(rows: 0, width: parts.reduce(0) { $0 + $1.count })
+    }
+}
