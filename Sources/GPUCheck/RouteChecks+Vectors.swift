@@ -13,8 +13,14 @@ extension RouteChecks {
     private struct Index: Decodable {
         struct Case: Decodable {
             var name: String
-            var num_experts: Int
-            var block_size: Int
+            var experts: Int
+            var blockSize: Int
+
+            enum CodingKeys: String, CodingKey {
+                case name
+                case experts = "num_experts"
+                case blockSize = "block_size"
+            }
         }
 
         var cases: [Case]
@@ -27,12 +33,14 @@ extension RouteChecks {
         let file = try SafetensorsFile(MappedBytes(path: folder + "/moe_align.safetensors"))
         for item in cases {
             func values(_ field: String) -> [Int32]? {
-                file.tensors["\(item.name).\(field)"].map { $0.bytes.withMemoryRebound(to: Int32.self) { Array($0) } }
+                file.tensors["\(item.name).\(field)"]?.withBytes { bytes in
+                    (0..<bytes.count / 4).map { bytes.loadUnaligned(fromByteOffset: $0 * 4, as: Int32.self) }
+                }
             }
             guard let ids = values("topk_ids"), let sorted = values("sorted_ids"), let blocks = values("expert_ids"),
                 let counts = values("expert_counts")
             else { continue }
-            let rule = try BlockRule(experts: item.num_experts, blockSize: item.block_size)
+            let rule = try BlockRule(experts: item.experts, blockSize: item.blockSize)
             let alignment = try CUDAAlignment(device, rule: rule, on: stream)
             let input = try DeviceBuffer<Int32>(device, count: ids.count)
             try input.write(ids, on: stream)
