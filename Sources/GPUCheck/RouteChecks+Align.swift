@@ -115,7 +115,7 @@ extension RouteChecks {
     /// The launches that can align `pairs` pairs.
     static func launches(pairs: Int, buckets: Int, blockSize: Int, on device: CUDADriver.Device) -> [AlignLaunch] {
         if pairs <= 64 {
-            return (pairs <= 32 ? [max(1, pairs), 32] : [32]).map { AlignLaunch(.few, warps: $0, parts: 1) }
+            return [8, 16, 32].filter { $0 == 32 || pairs <= $0 }.map { AlignLaunch(.few, warps: $0, parts: 1) }
                 + [AlignLaunch(.alone, warps: 16, parts: 4)]
         }
         var launches: [AlignLaunch] = []

@@ -13,9 +13,9 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) align(const __grid_cons
     extern __shared__ __align__(16) char memory[];
     FewTables t(memory);
     t.clear(a);
+    __syncthreads();
     let_next_begin();
     wait_for_inputs();
-    __syncthreads();
     align_few(a, t, GlobalIds{a.ids}, blockIdx.x, gridDim.x);
 }
 #endif
@@ -94,7 +94,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) align(const __grid_cons
     int part = blockIdx.x, parts = gridDim.x, warp = threadIdx.x >> 5;
     AlignTables t(memory, a.buckets, WARPS, 1);
     int2 *totals = (int2 *)t.spans;  // [half] totals, then [half] of the CTAs before; read before spans are written
-    for (int column = threadIdx.x; column < 2 * t.half; column += blockDim.x) totals[column] = make_int2(0, 0);
+    for (int column = threadIdx.x; column < 2 * t.half; column += THREADS) totals[column] = make_int2(0, 0);
     clear_row(t);
     let_next_begin();
     wait_for_inputs();
@@ -107,7 +107,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) align(const __grid_cons
     if (threadIdx.x < t.half) counts[part * t.half + threadIdx.x] = sum;
     meet(a.workspace);
     // Each group of threads sums some of the CTAs; integer sums do not depend on the order.
-    int groups = blockDim.x / t.half, group = threadIdx.x / t.half, column = threadIdx.x - group * t.half;
+    int groups = THREADS / t.half, group = threadIdx.x / t.half, column = threadIdx.x - group * t.half;
     if (group < groups) {
         int2 total = make_int2(0, 0), before = make_int2(0, 0);
 #pragma unroll 8

@@ -11,6 +11,8 @@
 #include "device.cuh"
 #include "route_arguments.h"
 
+constexpr int THREADS = 32 * WARPS;
+
 __device__ inline int blocks_for(const align_arguments &a, int count) {
     int rounded = count + a.block_size - 1;
     if (PLAIN || a.block_shift >= 0) return rounded >> a.block_shift;
@@ -59,7 +61,7 @@ struct FewTables {
     __device__ FewTables(void *memory) : blocks((int *)memory), counts((int *)memory + 64) {}
 
     __device__ void clear(const align_arguments &a) const {
-        for (int word = threadIdx.x; word < 64 + a.buckets; word += blockDim.x) blocks[word] = 0;
+        for (int word = threadIdx.x; word < 64 + a.buckets; word += THREADS) blocks[word] = 0;
     }
 };
 
@@ -70,7 +72,7 @@ __device__ void align_few(const align_arguments &a, const FewTables &t, Ids id, 
     int lane = lane_index(), warp = threadIdx.x >> 5, pairs = a.pairs;
     int rows = min(rows_in(a, pairs), a.capacity);  // the rows that pairs may get
     if (part > 0) {
-        fill_from(a, rows, pairs, (part - 1) * blockDim.x + threadIdx.x, (parts - 1) * blockDim.x);
+        fill_from(a, rows, pairs, (part - 1) * THREADS + threadIdx.x, (parts - 1) * THREADS);
         return;
     }
     int low = lane < pairs ? id(lane) : -1, high = lane + 32 < pairs ? id(lane + 32) : -1;
@@ -78,12 +80,12 @@ __device__ void align_few(const align_arguments &a, const FewTables &t, Ids id, 
     // Every row is a pad until a pair gets it.
     if (PLAIN) {
         int4 pad = make_int4(pairs, pairs, pairs, pairs);
-        for (int quad = threadIdx.x; quad < rows >> 2; quad += blockDim.x) ((int4 *)a.sorted)[quad] = pad;
+        for (int quad = threadIdx.x; quad < rows >> 2; quad += THREADS) ((int4 *)a.sorted)[quad] = pad;
     } else {
-        for (int row = threadIdx.x; row < rows; row += blockDim.x) a.sorted[row] = pairs;
+        for (int row = threadIdx.x; row < rows; row += THREADS) a.sorted[row] = pairs;
     }
     if (a.fill_tail) {
-        if (parts == 1) fill_from(a, rows & (PLAIN ? ~3 : ~0), pairs, threadIdx.x, blockDim.x);
+        if (parts == 1) fill_from(a, rows & (PLAIN ? ~3 : ~0), pairs, threadIdx.x, THREADS);
         else if (PLAIN && threadIdx.x < (rows & 3)) a.sorted[(rows & ~3) + threadIdx.x] = pairs;
         if (threadIdx.x < min(pairs, a.block_capacity)) a.blocks[threadIdx.x] = -1;
     }
@@ -122,7 +124,7 @@ __device__ void align_few(const align_arguments &a, const FewTables &t, Ids id, 
     }
     if (a.record.counts) {
         int *row = record_row(a, pass);
-        for (int expert = threadIdx.x; expert < a.experts; expert += blockDim.x)
+        for (int expert = threadIdx.x; expert < a.experts; expert += THREADS)
             row[expert] = t.counts[PLAIN ? expert : a.bucket_of[expert + 1]];
     }
     if (warp == 0) {
@@ -188,13 +190,17 @@ __device__ inline unsigned sum_warps(const AlignTables &t) {
     unsigned sum = 0;
     if (threadIdx.x < t.half) {
         unsigned *column = t.rows + threadIdx.x;
-        unsigned count[WARPS];
+        constexpr int AT_ONCE = WARPS < 16 ? WARPS : 16;
 #pragma unroll
-        for (int warp = 0; warp < WARPS; warp++) count[warp] = column[warp * t.half];
+        for (int first = 0; first < WARPS; first += AT_ONCE) {
+            unsigned count[AT_ONCE];
 #pragma unroll
-        for (int warp = 0; warp < WARPS; warp++) {
-            column[warp * t.half] = sum;
-            sum += count[warp];
+            for (int warp = 0; warp < AT_ONCE; warp++) count[warp] = column[(first + warp) * t.half];
+#pragma unroll
+            for (int warp = 0; warp < AT_ONCE; warp++) {
+                column[(first + warp) * t.half] = sum;
+                sum += count[warp];
+            }
         }
     }
     return sum;
@@ -239,7 +245,7 @@ __device__ inline int lay_out(const align_arguments &a, const AlignTables &t, in
     __syncthreads();
     int used = t.sums[31];
     if (!PLAIN && row) {
-        for (int expert = threadIdx.x; expert < a.experts; expert += blockDim.x)
+        for (int expert = threadIdx.x; expert < a.experts; expert += THREADS)
             row[expert] = t.stage[a.bucket_of[expert + 1]];
         __syncthreads();
     }
@@ -256,7 +262,7 @@ __device__ inline int row_of(const align_arguments &a, const AlignTables &t, int
 // Writes each pair to its row; then pads and labels, a warp per bucket, shared by the CTAs.
 __device__ inline void write_all(
     const align_arguments &a, const AlignTables &t, int first, const int (&place)[ITEMS], int used, int part, int parts) {
-    int lane = lane_index(), worker = (threadIdx.x >> 5) * parts + part, workers = (blockDim.x >> 5) * parts;
+    int lane = lane_index(), worker = (threadIdx.x >> 5) * parts + part, workers = WARPS * parts;
 #pragma unroll
     for (int item = 0; item < ITEMS; item++)
         if (place[item] >= 0 && takes_rows(a, place[item] >> 16))
@@ -278,7 +284,7 @@ __device__ inline void write_all(
 __device__ inline void prepare_alone(const align_arguments &a, const AlignTables &t) {
     clear_row(t);
     if (PLAIN)
-        for (int quad = threadIdx.x; quad < a.stage_rows >> 2; quad += blockDim.x)
+        for (int quad = threadIdx.x; quad < a.stage_rows >> 2; quad += THREADS)
             ((int4 *)t.stage)[quad] = make_int4(a.pairs, a.pairs, a.pairs, a.pairs);
 }
 
@@ -312,8 +318,8 @@ __device__ void align_alone(const align_arguments &a, const AlignTables &t, Ids 
         }
         __syncthreads();
         int4 *out = (int4 *)(a.sorted + begin);
-        for (int quad = threadIdx.x; quad < (end - begin) >> 2; quad += blockDim.x) out[quad] = ((int4 *)t.stage)[quad];
+        for (int quad = threadIdx.x; quad < (end - begin) >> 2; quad += THREADS) out[quad] = ((int4 *)t.stage)[quad];
     }
     if (a.fill_tail)
-        fill_from(a, rows_in(a, used), used, part * blockDim.x + threadIdx.x, parts * blockDim.x);
+        fill_from(a, rows_in(a, used), used, part * THREADS + threadIdx.x, parts * THREADS);
 }

@@ -48,7 +48,7 @@ public struct AlignLaunch: Sendable, Equatable {
                 "align \(pairs) pairs", .unsupported("\(buckets) experts; at most \(Self.mostBuckets) on a GPU"))
         }
         if pairs <= 64 {
-            self.init(.few, warps: pairs > 32 ? 32 : max(1, pairs), parts: 1)
+            self.init(.few, warps: pairs <= 8 ? 8 : pairs <= 16 ? 16 : 32, parts: 1)
             return
         }
         let alone =
