@@ -15,15 +15,17 @@ __device__ inline void let_next_begin() {
 #endif
 }
 
-// All CTAs of a cluster meet: what they wrote before `arrive` is seen after `wait`.
+// All CTAs of a cluster meet: what they wrote before `arrive` is seen after `wait`. Whole warps at a time.
 __device__ inline void cluster_arrive() {
 #if __CUDA_ARCH__ >= 900
+    __syncwarp();
     asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
 #endif
 }
 
 __device__ inline void cluster_wait() {
 #if __CUDA_ARCH__ >= 900
+    __syncwarp();
     asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 #endif
 }

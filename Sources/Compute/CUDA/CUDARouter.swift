@@ -40,9 +40,23 @@ public final class CUDARouter {
     public func launch(tokens: Int) -> Launch? {
         let pairs = tokens * gate.columns
         guard tokens <= Self.fused.tokens, pairs <= Self.fused.pairs else { return nil }
-        if pairs <= 64 { return Launch(warps: pairs <= 8 ? 8 : pairs <= 16 ? 16 : 32, parts: 1) }
-        let warps = pairs <= 512 && alignment.buckets <= 1024 ? 16 : 32
-        return Launch(warps: warps, parts: device.description.hasClusters ? 8 : 1)
+        let launch =
+            if pairs <= 64 {
+                Launch(warps: pairs <= 8 ? 8 : pairs <= 16 ? 16 : 32, parts: 1)
+            } else {
+                Launch(
+                    warps: pairs <= 512 && alignment.buckets <= 1024 ? 16 : 32,
+                    parts: device.description.hasClusters ? 8 : 1)
+            }
+        // The kernel has static shared memory besides.
+        return sharedMemory(launch, pairs: pairs) + (8 << 10) <= device.description.sharedMemory ? launch : nil
+    }
+
+    /// Bytes of dynamic shared memory: the gate's scratch, then the alignment's tables.
+    private func sharedMemory(_ launch: Launch, pairs: Int) -> Int {
+        let align = AlignLaunch(pairs <= 64 ? .few : .alone, warps: launch.warps, parts: launch.parts)
+        return launch.warps * gate.scratch * 4
+            + align.sharedMemory(pairs: pairs, buckets: alignment.buckets, blockSize: alignment.rule.blockSize)
     }
 
     /// Enqueues gate, dispatch, alignment and recording; parameters as of `CUDAGate.choose` and `CUDAAlignment.align`.
@@ -62,9 +76,7 @@ public final class CUDARouter {
         let isFew = pairs <= 64
         let blockSize = alignment.rule.blockSize
         let align = AlignLaunch(isFew ? .few : .alone, warps: launch.warps, parts: launch.parts)
-        let shared =
-            launch.warps * gate.scratch * 4
-            + align.sharedMemory(pairs: pairs, buckets: alignment.buckets, blockSize: blockSize)
+        let shared = sharedMemory(launch, pairs: pairs)
         let constants =
             gate.constants + [
                 "PLAIN=\(alignment.isPlain(blocks) ? 1 : 0)", "FEW=\(isFew ? 1 : 0)", "WARPS=\(launch.warps)",
