@@ -1,7 +1,8 @@
 // AlignLaunch: which kernel aligns how many pairs, and with how many CTAs. The one place where this is decided.
 //
-// Few pairs: a warp each. To 2048: each CTA counts all pairs and writes some experts' rows, so that none waits for another.
-// More: CTAs share the counting too, in one cluster as long as its few multiprocessors suffice, then over the whole GPU.
+// Few pairs: a warp each. To 1024 (2048 without clusters): each CTA counts all pairs and writes some experts' rows, so
+// that none waits for another. More: CTAs share the counting too, in one cluster as long as its few multiprocessors
+// suffice, then over the whole GPU.
 
 internal import CUDAKernels
 
@@ -55,7 +56,7 @@ public struct AlignLaunch: Sendable, Equatable {
             pairs <= 512
             ? AlignLaunch(.alone, warps: 16, parts: 16)
             : AlignLaunch(.alone, warps: 32, items: pairs <= 1024 ? 1 : 2, parts: 16)
-        if pairs <= 2048, buckets <= alone.mostBuckets,
+        if pairs <= (device.hasClusters ? 1024 : 2048), buckets <= alone.mostBuckets,
             alone.sharedMemory(pairs: pairs, buckets: buckets, blockSize: blockSize) <= device.sharedMemory
         {
             self = alone
