@@ -48,7 +48,7 @@ let package = Package(
             name: "Experts", dependencies: ["RouteKernels"], exclude: ["README.md"], swiftSettings: swiftSettings),
         .target(name: "Text", exclude: ["README.md"], swiftSettings: swiftSettings),
         .target(name: "CPUKernels", exclude: ["README.md"], cSettings: cSettings),
-        .target(name: "CUDAKernels", exclude: ["README.md"], cSettings: cSettings),
+        .target(name: "CUDAKernels", exclude: ["README.md", "cuda"], cSettings: cSettings),
         .target(name: "DemoModelFiles", exclude: ["README.md", "model"], cSettings: cSettings),
         .target(name: "ExpertsHeader", exclude: ["README.md"], cSettings: cSettings),
         .target(
@@ -98,6 +98,10 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
             exclude: ["README.md"], swiftSettings: swiftSettings),
+        // The GPU against the CPU, on machines that have a GPU and nothing else; see Tools/gpu.
+        .executableTarget(
+            name: "gpu-check", dependencies: ["Compute", "Experts"], path: "Sources/GPUCheck", exclude: ["README.md"],
+            swiftSettings: swiftSettings),
         // Tests.
         .target(name: "Support", path: "Tests/Support", swiftSettings: swiftSettings),
         .testTarget(

@@ -20,7 +20,9 @@ struct Switchyard: AsyncParsableCommand {
               switchyard bench align
             """,
         version: version,
-        subcommands: [Serve.self, Generate.self, ModelsCommand.self, ExpertsCommand.self, Bench.self])
+        subcommands: [
+            Serve.self, Generate.self, ModelsCommand.self, ExpertsCommand.self, Bench.self, Devices.self,
+        ])
 
     static func main() async {
         // A reader that has gone, as in `generate … | head`, is found when writing, not by a signal that kills.

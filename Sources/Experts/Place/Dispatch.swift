@@ -110,6 +110,12 @@ public struct Dispatch: Sendable {
         self.starts = starts
     }
 
+    /// The tables as they lie in memory, for a device that keeps its own copy: where each (layer, expert)'s entries begin,
+    /// `[L * E + 1]`; the entries' slots; and if weighted, the upper end of each entry's share of the 32-bit line.
+    public var tables: (starts: [Int32], slots: [Int32], shares: [UInt32]?) {
+        (starts, slots, shares.isEmpty ? nil : shares)
+    }
+
     private static func keys(_ placement: Placement) -> [(layer: Int, expert: Int)] {
         (0..<placement.layers).flatMap { layer in (0..<placement.logicalExperts).map { (layer, $0) } }
     }
