@@ -117,7 +117,8 @@ public final class Recorder {
         settle()
         return Snapshot(
             settings: settings, layers: layers, logicalExperts: logicalExperts, physicalExperts: physicalExperts,
-            topK: topK, recorded: recorded, dropped: dropped, balancedness: rates, balancednessTotals: evenness, chunks: chunks,
+            topK: topK, recorded: recorded, dropped: dropped, balancedness: rates, balancednessTotals: evenness,
+            chunks: chunks,
             skipped: settings.window.map { max(0, kept - $0) } ?? 0, nextRow: nextRow, sums: sums)
     }
 
