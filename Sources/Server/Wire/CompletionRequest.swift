@@ -57,6 +57,7 @@ struct CompletionRequest: Decodable, Sendable {
                 id: self.prompt.isList ? "\(name)_\(index)" : name, prompt: prompt, sampling: sampling)
             request.group = name
             fields.sampling.apply(to: &request)
+            fields.routedExperts.apply(to: &request)
             request.logprobs = options
             return fields.sampling.samples(of: request)
         }
