@@ -95,6 +95,9 @@ let package = Package(
                 "Server", "Engine", "Models", "Compute", "Experts", "Text", "DemoModel", "Measure",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
             exclude: ["README.md"], swiftSettings: swiftSettings),
@@ -116,13 +119,21 @@ let package = Package(
         .testTarget(
             name: "EngineTests", dependencies: ["Engine", "Models", "Compute", "Experts", "DemoModel", "Support"],
             swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "Fuzz",
+            dependencies: [
+                "Server", "Engine", "Models", "Compute", "Experts", "Text", "DemoModel", "Support",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], path: "Tests/Fuzz", swiftSettings: swiftSettings),
         .testTarget(
             name: "ServerTests",
             dependencies: [
-                "Server", "Engine", "Models", "Compute", "Experts", "Text", "DemoModel", "Support",
+                "Fuzz", "Server", "Engine", "Models", "Compute", "Experts", "Text", "DemoModel", "Support",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdTesting", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
@@ -132,6 +143,7 @@ let package = Package(
             dependencies: [
                 "switchyard", "Engine", "Experts", "Support",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "NIOCore", package: "swift-nio"),
             ], swiftSettings: swiftSettings),
     ],
     cLanguageStandard: .gnu2x

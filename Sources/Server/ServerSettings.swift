@@ -12,6 +12,8 @@ public struct ServerSettings: Sendable {
     public var modelPath: String
     /// Clients must send this key; nil lets everyone in.
     public var apiKey: String?
+    /// How much a client may send, and how long it may take.
+    public var limits = RequestLimits()
     /// How long running requests may take to end after the signal to stop.
     public var shutdownTimeout: Duration = .seconds(30)
     /// How long `/health_generate` waits for a token.

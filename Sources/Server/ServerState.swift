@@ -14,6 +14,7 @@ internal import Synchronization
 final class ServerState: Sendable {
     let engine: any InferenceEngine
     let generator: TextGenerator
+    let pulse: EnginePulse
     let settings: ServerSettings
     /// Seconds since 1970 when the server was made.
     let created = Int(Date.now.timeIntervalSince1970)
@@ -22,6 +23,7 @@ final class ServerState: Sendable {
     init(engine: any InferenceEngine, generator: TextGenerator, settings: ServerSettings) {
         self.engine = engine
         self.generator = generator
+        pulse = EnginePulse(engine: engine)
         self.settings = settings
     }
 

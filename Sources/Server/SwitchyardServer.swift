@@ -15,6 +15,9 @@ public struct SwitchyardServer: Service {
     private let logger: Logger
     private let onListening: @Sendable (_ host: String, _ port: Int) async -> Void
 
+    /// Connections that wait to be accepted; the system may allow fewer.
+    private static let backlog = 4096
+
     /// A server in front of `engine`.
     ///
     /// - Parameters:
@@ -51,6 +54,7 @@ public struct SwitchyardServer: Service {
     /// The application without its life cycle, for tests.
     func makeApplication() -> Application<RouterResponder<ServerContext>> {
         let router = Router(context: ServerContext.self)
+        router.add(middleware: CrossOrigin())
         router.add(middleware: ErrorReplies())
         if let key = state.settings.apiKey { router.add(middleware: APIKeyCheck(key: key)) }
         GenerateRoute(state: state).register(on: router)
@@ -69,9 +73,14 @@ public struct SwitchyardServer: Service {
         if serverLogger.logLevel == .info { serverLogger.logLevel = .notice }
         return Application(
             router: router,
-            server: .http1(configuration: .init(additionalChannelHandlers: [HangUpDetector()])),
+            server: .http1(
+                configuration: .init(
+                    additionalChannelHandlers: [HangUpDetector(), StallGuard(limit: settings.limits.patience)],
+                    // Later than a body's own limit, so that its reply is not cut off.
+                    idleTimeout: TimeAmount(settings.limits.patience * 2))),
             configuration: ApplicationConfiguration(
-                address: .hostname(settings.host, port: settings.port), serverName: "switchyard"),
+                address: .hostname(settings.host, port: settings.port), serverName: "switchyard",
+                backlog: Self.backlog),
             onServerRunning: { channel in
                 await onListening(settings.host, channel.localAddress?.port ?? settings.port)
             },

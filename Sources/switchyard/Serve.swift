@@ -53,6 +53,7 @@ struct Serve: AsyncParsableCommand {
         var logger = Logger(label: "switchyard")
         logger.logLevel = options.logLevel.level
 
+        Self.allowManyConnections()
         // Before the weights: a taken port should not cost the time to load a model.
         try await ListenError.check(host: options.host, port: options.port)
         let model = try await LoadedModel(engineOptions)
@@ -78,6 +79,15 @@ struct Serve: AsyncParsableCommand {
         } catch is CancellationError {
             return
         }
+    }
+
+    /// Every connection is an open file; the usual limit of 1024 is one for programs that use `select`.
+    private static func allowManyConnections() {
+        let files = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+        var limit = rlimit()
+        guard getrlimit(files, &limit) == 0, limit.rlim_cur < limit.rlim_max else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(files, &limit)
     }
 
     /// One line about what was loaded.

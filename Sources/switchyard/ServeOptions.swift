@@ -44,6 +44,15 @@ struct ServeOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Seconds that running requests may take after Ctrl-C.", valueName: "seconds"))
     var shutdownTimeout = 30
 
+    @Option(help: ArgumentHelp("Largest request body; more is refused with 413.", valueName: "bytes"))
+    var maxRequestBytes = RequestLimits().bodyBytes
+
+    @Option(
+        help: ArgumentHelp(
+            "Seconds in which a body must have come, and after which a connection is closed whose client reads nothing "
+                + "of a reply; one that is idle after twice as long.", valueName: "seconds"))
+    var requestTimeout = 60
+
     @Option(help: "How much is logged: debug, info, warning, error or critical.")
     var logLevel = LogLevelChoice.info
 
@@ -68,6 +77,8 @@ struct ServeOptions: ParsableArguments {
             throw ValidationError("--port \(port): must be from 0 to 65535")
         }
         try EngineOptions.check("--shutdown-timeout", shutdownTimeout, in: 0...86_400)
+        try EngineOptions.check("--max-request-bytes", maxRequestBytes, in: 1...1 << 32)
+        try EngineOptions.check("--request-timeout", requestTimeout, in: 1...86_400)
         if let seconds = Self.healthTimeout, !(0.001...86_400).contains(seconds) {
             throw ValidationError("SGLANG_HEALTH_CHECK_TIMEOUT \(seconds): must be from 0.001 to 86400 seconds")
         }
@@ -83,6 +94,8 @@ extension ServerSettings {
         port = options.port
         apiKey = options.apiKey
         shutdownTimeout = .seconds(options.shutdownTimeout)
+        limits.bodyBytes = options.maxRequestBytes
+        limits.patience = .seconds(options.requestTimeout)
         version = Switchyard.version
         if let seconds = ServeOptions.healthTimeout { healthTimeout = .seconds(seconds) }
         func optional(_ value: Int?) -> JSONValue { value.map { .int($0) } ?? .null }
@@ -117,6 +130,8 @@ extension ServerSettings {
                 ? .null : .string(engine.expertDistributionRecorderMode.rawValue),
             "expert_distribution_recorder_buffer_size": .int(engine.expertDistributionRecorderBufferSize),
             "shutdown_timeout": .int(options.shutdownTimeout),
+            "max_request_bytes": .int(options.maxRequestBytes),
+            "request_timeout": .int(options.requestTimeout),
         ]
     }
 }

@@ -207,7 +207,7 @@ import Text
         let reply = try await fixture.send(.post, "/generate", #"{"input_ids": [1], "stream": true}"#)
         #expect(reply.status == status)
         #expect(try reply.json["error"]["message"].text == error.description)
-        #expect(reply.headers[.retryAfter] == (error == .queueFull(limit: 4) ? "1" : nil))
+        #expect((reply.headers[.retryAfter] != nil) == (status == 503))
     }
 
     @Test("a request that the engine ends is an abort, not an error")
@@ -217,13 +217,5 @@ import Text
         #expect(reason.keys == ["type", "message", "status_code", "err_type"])
         #expect(reason["type"] == "abort")
         #expect(reason["message"] == "out of luck")
-    }
-
-    @Test("a body of more than 32 MiB is refused")
-    func tooLarge() async throws {
-        let body = String(repeating: " ", count: 32 * 1024 * 1024 + 1)
-        let reply = try await fixture().send(.post, "/generate", body)
-        #expect(reply.status == 413)
-        #expect(try reply.json["error"]["message"].text.contains("32 MiB"))
     }
 }

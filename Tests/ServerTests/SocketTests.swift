@@ -13,11 +13,13 @@ import Testing
 @Suite struct SocketTests {
     /// Runs a server on a free port while `body` runs, then stops it.
     private func withServer(
-        _ engine: ScriptedEngine, _ body: @Sendable (Int) async throws -> Void
+        _ engine: ScriptedEngine, change: (inout ServerSettings) -> Void = { _ in },
+        _ body: @Sendable (Int) async throws -> Void
     ) async throws {
         let text = try Fixture.demo.get()
         var settings = ServerSettings(modelPath: "demo", servedModelName: "demo")
         settings.port = 0
+        change(&settings)
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         let (ports, listening) = AsyncStream.makeStream(of: Int.self)
@@ -61,9 +63,55 @@ import Testing
             defer { client.close() }
             for stream in [false, true, false] {
                 client.send(body: #"{"input_ids": [1], "stream": \#(stream)}"#)
-                let reply = client.read(until: stream ? "0\r\n\r\n" : "\"}")
+                let reply = try await offPool { client.read(until: stream ? "0\r\n\r\n" : "\"}") }
                 #expect(reply.hasPrefix("HTTP/1.1 200"), "\(reply)")
             }
+        }
+    }
+
+    @Test("a body that does not come is 408, and its connection is closed", .timeLimit(.minutes(1)))
+    func slowBody() async throws {
+        let impatient: (inout ServerSettings) -> Void = { $0.limits.patience = .seconds(1) }
+        try await withServer(ScriptedEngine(replying: [11]), change: impatient) { port in
+            let client = try RawClient(port: port)
+            defer { client.close() }
+            client.send("POST /generate HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\n{")
+            let reply = try await offPool { client.readToEnd() }
+            #expect(reply.hasPrefix("HTTP/1.1 408"), "\(reply)")
+        }
+    }
+
+    @Test(
+        "a connection on which nothing happens is closed", .timeLimit(.minutes(1)),
+        arguments: ["", "GET /health HT", "GET /ready HTTP/1.1\r\nHost: test\r\n\r\n"])
+    func idle(beginning: String) async throws {
+        let impatient: (inout ServerSettings) -> Void = { $0.limits.patience = .seconds(1) }
+        try await withServer(ScriptedEngine(replying: [11]), change: impatient) { port in
+            let client = try RawClient(port: port)
+            defer { client.close() }
+            client.send(beginning)
+            let reply = try await offPool { client.readToEnd() }
+            #expect(reply.hasPrefix("HTTP/1.1 200") == beginning.contains("Host"), "\(reply)")
+        }
+    }
+
+    @Test(
+        "what is no HTTP is 400, and the server lives on", .timeLimit(.minutes(1)),
+        arguments: [
+            "\u{16}\u{3}\u{1} hello\r\n\r\n", "GET /health SPDY/9\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+        ])
+    func notHTTP(text: String) async throws {
+        let impatient: (inout ServerSettings) -> Void = { $0.limits.patience = .seconds(1) }
+        try await withServer(ScriptedEngine(replying: [11]), change: impatient) { port in
+            let bad = try RawClient(port: port)
+            defer { bad.close() }
+            bad.send(text)
+            #expect(try await offPool { bad.readToEnd() }.hasPrefix("HTTP/1.1 400"))
+            let good = try RawClient(port: port)
+            defer { good.close() }
+            good.send("GET /ready HTTP/1.1\r\nHost: test\r\n\r\n")
+            #expect(try await offPool { good.read(until: "\r\n\r\n") }.hasPrefix("HTTP/1.1 200"))
         }
     }
 
@@ -110,14 +158,21 @@ private final class RawClient: Sendable {
     }
 
     func send(body: String) {
-        let text = "POST /generate HTTP/1.1\r\nHost: test\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
+        send("POST /generate HTTP/1.1\r\nHost: test\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+    }
+
+    func send(_ text: String) {
         _ = text.withCString { Foundation.send(descriptor, $0, strlen($0), 0) }
     }
 
-    func read(until end: String) -> String {
+    func readToEnd() -> String { read { _ in false } }
+
+    func read(until end: String) -> String { read { $0.contains(end) } }
+
+    private func read(until isEnough: (String) -> Bool) -> String {
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 4096)
-        while !String(decoding: bytes, as: UTF8.self).contains(end) {
+        while !isEnough(String(decoding: bytes, as: UTF8.self)) {
             let count = recv(descriptor, &buffer, buffer.count, 0)
             guard count > 0 else { break }
             bytes += buffer.prefix(count)
@@ -126,4 +181,11 @@ private final class RawClient: Sendable {
     }
 
     func close() { Foundation.close(descriptor) }
+}
+
+/// Runs blocking `work` on a thread of its own, so that it does not starve the server.
+private func offPool<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) async throws -> Value {
+    try await withCheckedThrowingContinuation { continuation in
+        Thread { continuation.resume(with: Result(catching: work)) }.start()
+    }
 }

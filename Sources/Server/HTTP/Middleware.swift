@@ -3,9 +3,13 @@
 internal import HTTPTypes
 internal import Hummingbird
 internal import Logging
+internal import NIOCore
 
 /// Turns errors into replies, in OpenAI's shape below /v1 and in the native one elsewhere.
 struct ErrorReplies: RouterMiddleware {
+    /// How long the rest of a body that nobody wants is still taken.
+    private static let lingering = TimeAmount.seconds(2)
+
     func handle(
         _ request: Request, context: ServerContext,
         next: (Request, ServerContext) async throws -> Response
@@ -20,7 +24,14 @@ struct ErrorReplies: RouterMiddleware {
             if failure.status == .internalServerError {
                 context.logger.error("request failed", metadata: ["path": "\(request.uri.path)", "error": "\(error)"])
             }
-            return try failure.response(openAI: request.uri.path.hasPrefix("/v1/"))
+            var response = try failure.response(openAI: request.uri.path.hasPrefix("/v1/"))
+            if failure.leavesBody {
+                // Closing at once would take the reply away from a client that still sends.
+                response.headers[.connection] = "close"
+                let channel = context.channel
+                channel.eventLoop.scheduleTask(in: Self.lingering) { channel.close(promise: nil) }
+            }
+            return response
         }
     }
 }

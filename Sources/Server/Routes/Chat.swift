@@ -13,7 +13,7 @@ struct ChatRoute: Sendable {
     }
 
     @Sendable private func handle(_ request: Request, _ context: ServerContext) async throws -> Response {
-        let body = try ChatRequest(try await request.wholeBody())
+        let body = try ChatRequest(try await request.wholeBody(state.settings.limits))
         let generator = state.generator
         let plan = try body.plan(text: generator.text, model: generator.model)
         let batch = try await generator.generate(plan.requests, isStreamed: body.fields.stream)
@@ -49,8 +49,10 @@ private struct ChatRenderer: EventRenderer {
                 form: .message, index: index, role: "assistant", content: output.text,
                 logprobs: logprobs(output.outputLogprobs), finish: output.finish)
         }
-        return response(
+        var response = response(
             "chat.completion", choices, usage: Usage(outputs, samples: body.fields.sampling.n ?? 1))
+        response.sglext = body.fields.routedExperts.report(outputs.first)
+        return response
     }
 
     /// First a chunk with the role, then the text as it grows, then a chunk with the reason of the end.
@@ -75,6 +77,11 @@ private struct ChatRenderer: EventRenderer {
     }
 
     func finish(_ events: inout EventBuffer) throws {
+        if let report = body.fields.routedExperts.report(progress.first) {
+            var response = response("chat.completion.chunk", [], usage: nil)
+            response.sglext = report
+            try events.append(response)
+        }
         guard body.fields.streamOptions.includeUsage else { return }
         try events.append(response("chat.completion.chunk", [], usage: progress.usage))
     }

@@ -13,7 +13,7 @@ struct CompletionsRoute: Sendable {
     }
 
     @Sendable private func handle(_ request: Request, _ context: ServerContext) async throws -> Response {
-        let body = try await request.decode(CompletionRequest.self)
+        let body = try await request.decode(CompletionRequest.self, state.settings.limits)
         let plan = try body.plan(vocabularySize: state.generator.model.vocabularySize)
         let batch = try await state.generator.generate(plan.requests, isStreamed: body.fields.stream)
         let renderer = CompletionRenderer(
@@ -48,7 +48,9 @@ private struct CompletionRenderer: EventRenderer {
                 index: index, text: echo(at: index, output) + output.text,
                 logprobs: logprobs(output.promptLogprobs + output.outputLogprobs), finish: output.finish)
         }
-        return response(choices, usage: Usage(outputs, samples: body.fields.sampling.n ?? 1))
+        var response = response(choices, usage: Usage(outputs, samples: body.fields.sampling.n ?? 1))
+        response.sglext = body.fields.routedExperts.report(outputs.first)
+        return response
     }
 
     mutating func render(_ updates: [IndexedOutput], to events: inout EventBuffer) throws {
@@ -66,6 +68,11 @@ private struct CompletionRenderer: EventRenderer {
     }
 
     func finish(_ events: inout EventBuffer) throws {
+        if let report = body.fields.routedExperts.report(progress.first) {
+            var response = response([], usage: nil)
+            response.sglext = report
+            try events.append(response)
+        }
         guard body.fields.streamOptions.includeUsage else { return }
         try events.append(response([], usage: progress.usage))
     }

@@ -15,7 +15,7 @@ struct GenerateRoute: Sendable {
     }
 
     @Sendable private func handle(_ request: Request, _ context: ServerContext) async throws -> Response {
-        let body = try await request.decode(GenerateRequest.self)
+        let body = try await request.decode(GenerateRequest.self, state.settings.limits)
         let generator = state.generator
         let plan = try body.plan(vocabularySize: generator.model.vocabularySize)
         let batch = try await generator.generate(plan.requests, isStreamed: body.stream)

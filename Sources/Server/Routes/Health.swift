@@ -4,21 +4,24 @@ internal import Engine
 internal import HTTPTypes
 internal import Hummingbird
 
-/// `/health`, `/health_generate` and `/ready`.
+/// `/health`, its other name `/ping`, `/health_generate` and `/ready`.
 struct HealthRoute: Sendable {
     let state: ServerState
 
     func register(on router: Router<ServerContext>) {
         router.get("/health", use: answer)
+        router.get("/ping", use: answer)
         router.get("/health_generate", use: generate)
         router.get("/ready") { _, _ in Response(status: state.isDraining ? .serviceUnavailable : .ok) }
     }
 
-    /// 200 when the engine answers between two steps, 503 after the timeout. Computes no token: orchestrators ask every
-    /// few seconds, and what they ask must not be counted among what users sent.
+    /// 200 when the engine has answered a moment ago or answers between two steps, 503 after the timeout. Computes no
+    /// token: orchestrators ask every few seconds, and what they ask must not be counted among what users sent.
     @Sendable private func answer(_ request: Request, _ context: ServerContext) async throws -> Response {
-        await status {
-            _ = await state.engine.statistics()
+        let pulse = state.pulse
+        if !state.isDraining, pulse.isFresh { return Response(status: .ok) }
+        return await status {
+            await pulse.beat()
             return true
         }
     }

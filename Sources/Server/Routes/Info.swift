@@ -26,7 +26,7 @@ struct InfoRoute: Sendable {
             router.get(path) { _, _ in try Response.json(await serverInfo()) }
         }
         router.post("/abort_request") { request, _ in
-            let body = try await request.decode(Abort.self)
+            let body = try await request.decode(Abort.self, state.settings.limits)
             if body.abortAll == true {
                 await state.generator.abortAll()
             } else if let rid = body.rid {

@@ -48,6 +48,9 @@ struct StreamProgress: Sendable {
         return news
     }
 
+    /// The newest output of the first choice.
+    var first: TextOutput? { latest.first ?? nil }
+
     /// Tokens of one choice so far.
     func usage(of output: TextOutput) -> Usage { Usage([output], samples: 1) }
 

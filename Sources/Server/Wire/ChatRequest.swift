@@ -66,6 +66,7 @@ struct ChatRequest: Sendable {
         request.priority = fields.priority
         request.fillsContext = fields.sampling.maxNewTokens == nil
         fields.sampling.apply(to: &request)
+        fields.routedExperts.apply(to: &request)
         let top = options.topLogprobs ?? 0
         guard (0...20).contains(top) else {
             throw RequestError("top_logprobs is \(top), but must be from 0 to 20.", field: "top_logprobs")

@@ -11,8 +11,9 @@ struct ChatResponse<Choice: Encodable>: Encodable {
     var model: String
     var choices: [Choice]
     var usage: Usage?
+    var sglext: ReplyExtension?
 
-    enum CodingKeys: CodingKey { case id, object, created, model, choices, usage }
+    enum CodingKeys: CodingKey { case id, object, created, model, choices, usage, sglext }
 
     func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
@@ -22,6 +23,7 @@ struct ChatResponse<Choice: Encodable>: Encodable {
         try container.encode(model, forKey: .model)
         try container.encode(choices, forKey: .choices)
         try container.encode(usage, forKey: .usage)
+        try container.encodeIfPresent(sglext, forKey: .sglext)
     }
 }
 

@@ -58,6 +58,7 @@ struct CompletionRequest: Decodable, Sendable {
             request.group = name
             request.priority = fields.priority
             fields.sampling.apply(to: &request)
+            fields.routedExperts.apply(to: &request)
             request.logprobs = options
             return fields.sampling.samples(of: request)
         }

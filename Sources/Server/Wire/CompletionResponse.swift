@@ -10,8 +10,9 @@ struct CompletionResponse: Encodable {
     var model: String
     var choices: [CompletionChoice]
     var usage: Usage?
+    var sglext: ReplyExtension?
 
-    enum CodingKeys: CodingKey { case id, object, created, model, choices, usage }
+    enum CodingKeys: CodingKey { case id, object, created, model, choices, usage, sglext }
 
     func encode(to encoder: any Encoder) throws {
         var container = encoder.container(keyedBy: CodingKeys.self)
@@ -21,6 +22,7 @@ struct CompletionResponse: Encodable {
         try container.encode(model, forKey: .model)
         try container.encode(choices, forKey: .choices)
         try container.encode(usage, forKey: .usage)
+        try container.encodeIfPresent(sglext, forKey: .sglext)
     }
 }
 

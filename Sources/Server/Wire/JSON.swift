@@ -35,36 +35,15 @@ extension Response {
     }
 }
 
-extension Request {
-    /// The largest body that is read, in bytes.
-    static let largestBody = 32 * 1024 * 1024
-
-    /// The whole body.
-    ///
-    /// - Throws: `RequestFailure` with status 413 when it is larger than `largestBody`, 400 when it is empty.
-    func wholeBody() async throws -> ByteBuffer {
-        let tooLarge = RequestFailure(
-            status: .contentTooLarge, message: "The body is larger than \(Self.largestBody / 1024 / 1024) MiB.")
-        if let length = headers[.contentLength].flatMap({ Int($0) }), length > Self.largestBody { throw tooLarge }
-        do {
-            let buffer = try await body.collect(upTo: Self.largestBody)
-            guard buffer.readableBytes > 0 else { throw RequestError("The body is empty: send a JSON object.") }
-            return buffer
-        } catch is NIOTooManyBytesError {
-            throw tooLarge
-        }
-    }
-
-    /// The body as JSON.
-    func decode<Value: Decodable>(_ type: Value.Type) async throws -> Value {
-        try await wholeBody().decodeJSON(type)
-    }
-}
-
 extension ByteBuffer {
     /// The readable bytes as JSON.
+    ///
+    /// - Throws: `RequestError` when they are no UTF-8, which the decoder would not notice in a text that nobody reads.
     func decodeJSON<Value: Decodable>(_ type: Value.Type) throws -> Value {
-        try JSONDecoder().decode(type, from: Data(readableBytesView))
+        guard String(validating: readableBytesView, as: UTF8.self) != nil else {
+            throw RequestError("The body is not valid UTF-8.")
+        }
+        return try JSONDecoder().decode(type, from: Data(readableBytesView))
     }
 }
 

@@ -10,6 +10,7 @@ struct OpenAIFields: Decodable, Sendable {
     var stream: Bool
     var streamOptions: StreamOptions
     var sampling: SamplingFields
+    var routedExperts: RoutedExpertsFields
 
     struct StreamOptions: Decodable, Sendable {
         var includeUsage = false
@@ -47,7 +48,7 @@ struct OpenAIFields: Decodable, Sendable {
         .maxNewTokens: "max_tokens", .minNewTokens: "min_tokens", .seed: "seed",
     ]
     private static let unsupported = [
-        "lora_path", "session_params", "custom_logit_processor", "return_hidden_states", "return_routed_experts",
+        "lora_path", "session_params", "custom_logit_processor", "return_hidden_states",
     ]
 
     init(from decoder: any Decoder) throws {
@@ -59,6 +60,7 @@ struct OpenAIFields: Decodable, Sendable {
         stream = try container.decodeIfPresent(Bool.self, forKey: .stream) ?? false
         streamOptions = try container.decodeIfPresent(StreamOptions.self, forKey: .streamOptions) ?? StreamOptions()
         sampling = try SamplingFields(from: decoder)
+        routedExperts = try RoutedExpertsFields(from: decoder)
         sampling.maxNewTokens =
             try container.decodeIfPresent(Int.self, forKey: .maxCompletionTokens)
             ?? container.decodeIfPresent(Int.self, forKey: .maxTokens)

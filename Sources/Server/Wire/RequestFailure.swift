@@ -31,6 +31,9 @@ struct RequestFailure: Error {
     /// Seconds after which it is worth trying again.
     var retryAfter: Int?
 
+    /// Whether the client may still be sending the body.
+    var leavesBody: Bool { status == .contentTooLarge || status == .requestTimeout }
+
     init(status: HTTPResponse.Status, message: String, field: String? = nil, code: String? = nil) {
         self.status = status
         self.message = message
@@ -65,6 +68,7 @@ struct RequestFailure: Error {
         case .shuttingDown:
             status = .serviceUnavailable
             code = "shutting_down"
+            retryAfter = 10
         case .dumpFailed, .notEnoughMemory: status = .internalServerError
         case .duplicateID, .idTooLong: field = "rid"
         case .emptyPrompt, .tokenOutOfRange, .promptTooLong, .invalidSampling, .recordingDisabled: break

@@ -46,3 +46,49 @@ enum RoutedExpertsForm: Sendable, Equatable {
         ids.map { Entry(truncatingIfNeeded: $0).littleEndian }.withUnsafeBytes { Data($0) }.base64EncodedString()
     }
 }
+
+/// The fields that ask for experts in OpenAI's requests.
+struct RoutedExpertsFields: Decodable, Sendable {
+    var form: RoutedExpertsForm?
+    var start: Int
+
+    private enum CodingKeys: String, CodingKey {
+        case form = "return_routed_experts"
+        case start = "routed_experts_start_len"
+    }
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        form = try container.decodeIfPresent(RoutedExpertsForm.Asked.self, forKey: .form)?.form
+        start = try container.decodeIfPresent(Int.self, forKey: .start) ?? 0
+    }
+
+    /// Asks for what the fields ask for.
+    func apply(to request: inout TextRequest) {
+        if form != nil { request.routedExpertsStart = start }
+    }
+
+    /// What the reply says about `output`, the first choice; nil when nothing was asked for.
+    func report(_ output: TextOutput?) -> ReplyExtension? {
+        guard let form, let experts = output?.routedExperts else { return nil }
+        return ReplyExtension(experts, form: form)
+    }
+}
+
+/// `sglext`: what sglang adds to OpenAI's replies.
+struct ReplyExtension: Encodable {
+    private var routedExperts: String
+    private var type: String
+    private var shape: [Int]
+
+    enum CodingKeys: String, CodingKey {
+        case routedExperts = "routed_experts"
+        case type = "routed_experts_dtype"
+        case shape = "routed_experts_shape"
+    }
+
+    init(_ experts: RoutedExperts, form: RoutedExpertsForm) {
+        (routedExperts, type) = form.encode(experts)
+        shape = [experts.tokens, experts.layers, experts.topK]
+    }
+}

@@ -45,6 +45,8 @@ struct SamplingFields: Decodable, Sendable {
     /// Features of sglang that this version does not have.
     static let unsupported = [
         "json_schema", "regex", "ebnf", "structural_tag", "stop_regex", "beam_width", "custom_params",
+        // vLLM's names of the same constraints: a constraint that is ignored in silence is worse than a refusal.
+        "guided_json", "guided_regex", "guided_grammar", "guided_choice", "structured_outputs",
     ]
 
     /// Every stop text is looked for at every byte of the output, so there is a limit.
