@@ -59,7 +59,7 @@ struct TransferSearch: ~Copyable {
         for slot in 0..<size {
             let isMoved = layer.expertOf[slot] != origin[slot]
             movedWeight[slot] = isMoved ? layer.weight[slot] : .infinity
-            if isMoved { moved[slot / layer.stride] += 1 }
+            if isMoved { countMoved(1, at: slot) }
         }
         var work = effort
         while layer.peak > limit, work > 0, exchangeOnce(limit: limit, most: most, work: &work) {}
@@ -127,7 +127,13 @@ struct TransferSearch: ~Copyable {
     private mutating func note(_ slot: Int) {
         let change: Int32 = (layer.expertOf[slot] != origin[slot] ? 1 : 0) - (movedWeight[slot] < .infinity ? 1 : 0)
         movedWeight[slot] = layer.expertOf[slot] != origin[slot] ? layer.weight[slot] : .infinity
-        moved[slot / layer.stride] += change
+        countMoved(change, at: slot)
         transfers += Int(change)
+    }
+
+    /// Counts a slot of a rank as moved or not. Not with `+=`: Swift 6.3 makes bad code of it for the thread sanitizer.
+    private func countMoved(_ change: Int32, at slot: Int) {
+        let rank = slot / layer.stride
+        moved[rank] = moved[rank] + change
     }
 }
