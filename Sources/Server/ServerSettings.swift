@@ -12,6 +12,8 @@ public struct ServerSettings: Sendable {
     public var modelPath: String
     /// Clients must send this key; nil lets everyone in.
     public var apiKey: String?
+    /// Whether OpenAI replies tell how many prompt tokens were found in the cache.
+    public var reportsCache = false
     /// How much a client may send, and how long it may take.
     public var limits = RequestLimits()
     /// How long running requests may take to end after the signal to stop.

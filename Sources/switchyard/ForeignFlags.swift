@@ -36,7 +36,6 @@ enum ForeignFlags {
         "--dp": .only("1"),
         "--dp-size": .only("1"),
         "--dtype": .value,
-        "--enable-cache-report": .granted,
         "--enable-metrics": .granted,
         "--enable-mixed-chunk": .flag,
         "--enable-nccl-nvls": .flag,

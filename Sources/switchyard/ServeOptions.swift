@@ -41,6 +41,9 @@ struct ServeOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The model's name in OpenAI replies. (default: --model-path)", valueName: "name"))
     var servedModelName: String?
 
+    @Flag(help: "Tell in OpenAI replies how many prompt tokens were found in the cache.")
+    var enableCacheReport = false
+
     @Option(help: ArgumentHelp("Seconds that running requests may take after Ctrl-C.", valueName: "seconds"))
     var shutdownTimeout = 30
 
@@ -93,6 +96,7 @@ extension ServerSettings {
         host = options.host
         port = options.port
         apiKey = options.apiKey
+        reportsCache = options.enableCacheReport
         shutdownTimeout = .seconds(options.shutdownTimeout)
         limits.bodyBytes = options.maxRequestBytes
         limits.patience = .seconds(options.requestTimeout)
@@ -116,7 +120,7 @@ extension ServerSettings {
             "disable_radix_cache": .bool(engine.disableRadixCache),
             "enable_priority_scheduling": .bool(engine.enablePriorityScheduling),
             "priority_scheduling_preemption_threshold": .int(engine.prioritySchedulingPreemptionThreshold),
-            "enable_cache_report": .bool(true),
+            "enable_cache_report": .bool(reportsCache),
             "random_seed": .int(Int(clamping: engine.randomSeed)),
             "log_level": .string(options.logLevel.rawValue),
             "tp_size": .int(1),

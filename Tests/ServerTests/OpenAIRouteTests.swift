@@ -56,10 +56,25 @@ import Text
         #expect(json["usage"]["total_tokens"] == .number(Double(3 + 3 * ids.count)))
     }
 
+    @Test("without the operator's word, OpenAI replies do not tell what was found in the cache")
+    func silentCache() async throws {
+        let fixture = try fixture()
+        let body = #""prompt": "Hi", "messages": [{"role": "user", "content": "Hi"}]"#
+        for path in ["/v1/completions", "/v1/chat/completions"] {
+            let usage = try await fixture.post(path, "{\(body)}")["usage"]
+            #expect(usage.keys == Self.usageKeys && usage["prompt_tokens_details"] == .null)
+            let stream = "{\(body), \"stream\": true, \"stream_options\": {\"include_usage\": true}}"
+            let last = try await fixture.send(.post, path, stream).events.last?["usage"]
+            #expect(last?.keys == Self.usageKeys && last?["prompt_tokens_details"] == .null)
+        }
+    }
+
     @Test("tokens that were found in the cache are reported, once per prompt; priority reaches the engine")
     func cachedTokens() async throws {
         let ids = try Fixture.ids(Self.words)
-        let fixture = try Fixture(ScriptedEngine { .events(.reply(ids, to: $0, cachedTokens: 16)) })
+        let fixture = try Fixture(ScriptedEngine { .events(.reply(ids, to: $0, cachedTokens: 16)) }) {
+            $0.reportsCache = true
+        }
         let many = #"{"prompt": [[1, 2, 3], [4]], "n": 3, "priority": 7}"#
         let completion = try await fixture.post("/v1/completions", many)
         #expect(completion["usage"]["prompt_tokens_details"]["cached_tokens"] == 32)

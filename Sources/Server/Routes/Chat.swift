@@ -19,8 +19,9 @@ struct ChatRoute: Sendable {
         let batch = try await generator.generate(plan.requests, isStreamed: body.fields.stream)
         let renderer = ChatRenderer(
             body: body, id: plan.requests[0].id, model: body.fields.model ?? state.settings.servedModelName,
-            created: ServerState.now, tokenizer: generator.text.tokenizer, count: batch.count)
-        if body.fields.stream { return batch.eventStream(for: context.channel, renderer) }
+            created: ServerState.now, tokenizer: generator.text.tokenizer, count: batch.count,
+            reportsCache: state.settings.reportsCache)
+        if body.fields.stream { return try await batch.eventStream(for: context.channel, renderer) }
         return try .json(renderer.whole(try await batch.finished(for: context.channel)))
     }
 }
@@ -34,13 +35,17 @@ private struct ChatRenderer: EventRenderer {
     let tokenizer: Tokenizer
     private var progress: StreamProgress
 
-    init(body: ChatRequest, id: String, model: String, created: Int, tokenizer: Tokenizer, count: Int) {
+    init(
+        body: ChatRequest, id: String, model: String, created: Int, tokenizer: Tokenizer, count: Int,
+        reportsCache: Bool
+    ) {
         self.body = body
         self.id = id
         self.model = model
         self.created = created
         self.tokenizer = tokenizer
-        progress = StreamProgress(count: count, samples: body.fields.sampling.n ?? 1)
+        progress = StreamProgress(
+            count: count, samples: body.fields.sampling.n ?? 1, reportsCache: reportsCache)
     }
 
     func whole(_ outputs: [TextOutput]) -> ChatResponse<ChatChoice> {
@@ -50,7 +55,7 @@ private struct ChatRenderer: EventRenderer {
                 logprobs: logprobs(output.outputLogprobs), finish: output.finish)
         }
         var response = response(
-            "chat.completion", choices, usage: Usage(outputs, samples: body.fields.sampling.n ?? 1))
+            "chat.completion", choices, usage: progress.usage(of: outputs))
         response.sglext = body.fields.routedExperts.report(outputs.first)
         return response
     }

@@ -18,8 +18,9 @@ struct CompletionsRoute: Sendable {
         let batch = try await state.generator.generate(plan.requests, isStreamed: body.fields.stream)
         let renderer = CompletionRenderer(
             body: body, id: plan.requests[0].id, model: body.fields.model ?? state.settings.servedModelName,
-            created: ServerState.now, tokenizer: state.generator.text.tokenizer, count: batch.count)
-        if body.fields.stream { return batch.eventStream(for: context.channel, renderer) }
+            created: ServerState.now, tokenizer: state.generator.text.tokenizer, count: batch.count,
+            reportsCache: state.settings.reportsCache)
+        if body.fields.stream { return try await batch.eventStream(for: context.channel, renderer) }
         return try .json(renderer.whole(try await batch.finished(for: context.channel)))
     }
 }
@@ -33,13 +34,17 @@ private struct CompletionRenderer: EventRenderer {
     let tokenizer: Tokenizer
     private var progress: StreamProgress
 
-    init(body: CompletionRequest, id: String, model: String, created: Int, tokenizer: Tokenizer, count: Int) {
+    init(
+        body: CompletionRequest, id: String, model: String, created: Int, tokenizer: Tokenizer, count: Int,
+        reportsCache: Bool
+    ) {
         self.body = body
         self.id = id
         self.model = model
         self.created = created
         self.tokenizer = tokenizer
-        progress = StreamProgress(count: count, samples: body.fields.sampling.n ?? 1)
+        progress = StreamProgress(
+            count: count, samples: body.fields.sampling.n ?? 1, reportsCache: reportsCache)
     }
 
     func whole(_ outputs: [TextOutput]) -> CompletionResponse {
@@ -48,7 +53,7 @@ private struct CompletionRenderer: EventRenderer {
                 index: index, text: echo(at: index, output) + output.text,
                 logprobs: logprobs(output.promptLogprobs + output.outputLogprobs), finish: output.finish)
         }
-        var response = response(choices, usage: Usage(outputs, samples: body.fields.sampling.n ?? 1))
+        var response = response(choices, usage: progress.usage(of: outputs))
         response.sglext = body.fields.routedExperts.report(outputs.first)
         return response
     }

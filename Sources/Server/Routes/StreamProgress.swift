@@ -25,14 +25,17 @@ struct StreamProgress: Sendable {
     private var sent: [Sent]
     private var latest: [TextOutput?]
     private let samples: Int
+    private let reportsCache: Bool
 
     /// - Parameters:
     ///   - count: choices in all.
     ///   - samples: choices per prompt.
-    init(count: Int, samples: Int) {
+    ///   - reportsCache: whether tokens found in the cache are told.
+    init(count: Int, samples: Int, reportsCache: Bool) {
         sent = Array(repeating: Sent(), count: count)
         latest = Array(repeating: nil, count: count)
         self.samples = samples
+        self.reportsCache = reportsCache
     }
 
     /// What `update` adds to what was taken before.
@@ -52,8 +55,11 @@ struct StreamProgress: Sendable {
     var first: TextOutput? { latest.first ?? nil }
 
     /// Tokens of one choice so far.
-    func usage(of output: TextOutput) -> Usage { Usage([output], samples: 1) }
+    func usage(of output: TextOutput) -> Usage { Usage([output], samples: 1, reportsCache: reportsCache) }
 
     /// Tokens of all choices so far.
-    var usage: Usage { Usage(latest.compactMap { $0 }, samples: samples) }
+    var usage: Usage { usage(of: latest.compactMap { $0 }) }
+
+    /// Tokens of `outputs`, which are all choices.
+    func usage(of outputs: [TextOutput]) -> Usage { Usage(outputs, samples: samples, reportsCache: reportsCache) }
 }

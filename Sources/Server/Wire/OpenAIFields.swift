@@ -47,6 +47,8 @@ struct OpenAIFields: Decodable, Sendable {
     static let names: [SamplingFields.CodingKeys: String] = [
         .maxNewTokens: "max_tokens", .minNewTokens: "min_tokens", .seed: "seed",
     ]
+    /// Bytes; every chunk of a stream repeats the name.
+    private static let longestModelName = 4096
     private static let unsupported = [
         "lora_path", "session_params", "custom_logit_processor", "return_hidden_states",
     ]
@@ -55,6 +57,10 @@ struct OpenAIFields: Decodable, Sendable {
         try refuseUnsupported(Self.unsupported, in: decoder)
         let container = try decoder.container(keyedBy: CodingKeys.self)
         model = try container.decodeIfPresent(String.self, forKey: .model)
+        if let bytes = model?.utf8.count, bytes > Self.longestModelName {
+            throw RequestError(
+                "model has \(bytes) bytes, but at most \(Self.longestModelName) are allowed.", field: "model")
+        }
         rid = try container.decodeIfPresent(String.self, forKey: .rid)
         priority = try container.decodeIfPresent(Int.self, forKey: .priority) ?? 0
         stream = try container.decodeIfPresent(Bool.self, forKey: .stream) ?? false
@@ -79,8 +85,8 @@ struct OpenAIFields: Decodable, Sendable {
 struct Usage: Encodable, Equatable {
     var promptTokens: Int
     var completionTokens: Int
-    /// Prompt tokens that were found in the cache.
-    var cachedTokens: Int
+    /// Prompt tokens that were found in the cache; nil when the operator does not report them.
+    var cachedTokens: Int?
 
     enum CodingKeys: String, CodingKey {
         case cachedTokens = "cached_tokens"
@@ -94,10 +100,11 @@ struct Usage: Encodable, Equatable {
     /// - Parameters:
     ///   - outputs: in reply order, the samples of one prompt side by side.
     ///   - samples: samples per prompt; a prompt counts once.
-    init(_ outputs: [TextOutput], samples: Int) {
+    ///   - reportsCache: whether tokens found in the cache are told.
+    init(_ outputs: [TextOutput], samples: Int, reportsCache: Bool) {
         let prompts = stride(from: 0, to: outputs.count, by: max(samples, 1)).map { outputs[$0] }
         promptTokens = prompts.reduce(0) { $0 + $1.promptIDs.count }
-        cachedTokens = prompts.reduce(0) { $0 + $1.cachedTokens }
+        cachedTokens = reportsCache ? prompts.reduce(0) { $0 + $1.cachedTokens } : nil
         completionTokens = outputs.reduce(0) { $0 + $1.outputIDs.count }
     }
 
@@ -106,8 +113,8 @@ struct Usage: Encodable, Equatable {
         try container.encode(promptTokens, forKey: .promptTokens)
         try container.encode(completionTokens, forKey: .completionTokens)
         try container.encode(promptTokens + completionTokens, forKey: .totalTokens)
-        var details = container.nestedContainer(keyedBy: CodingKeys.self, forKey: .promptTokensDetails)
-        try details.encode(cachedTokens, forKey: .cachedTokens)
+        try container.encode(
+            cachedTokens.map { [CodingKeys.cachedTokens.rawValue: $0] }, forKey: .promptTokensDetails)
         try container.encode(0, forKey: .reasoningTokens)
     }
 }
