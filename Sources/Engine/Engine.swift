@@ -47,8 +47,9 @@ public actor Engine {
         endOfSequence = Set(model.endOfSequenceIDs)
         scheduler = Scheduler(
             Scheduler.Limits(
-                running: configuration.maxRunningRequests, prefillTokens: configuration.chunkedPrefillSize,
-                pages: parts.pages, pageSize: KVCache.pageSize, policy: configuration.schedulePolicy,
+                running: configuration.maxRunningRequests, waiting: configuration.maxQueuedRequests,
+                prefillTokens: configuration.chunkedPrefillSize, pages: parts.pages, pageSize: KVCache.pageSize,
+                policy: configuration.schedulePolicy,
                 reusesPrefixes: configuration.reusesPrefixes,
                 preemptionThreshold: configuration.preemptionThreshold))
         guard let placement = parts.placement else { return }
@@ -71,14 +72,11 @@ public actor Engine {
             number: number, prompt: request.promptIDs, lengthLimit: lengthLimit,
             priority: configuration.usesPriorities ? request.priority : 0,
             promptLogprobsStart: request.logprobs?.promptStart, expertsStart: request.routedExpertsStart)
-        scheduler.add(sequence)
-        // Who finds a place at once does not wait.
-        scheduler.admit()
-        if scheduler.waiting.count > configuration.maxQueuedRequests,
-            scheduler.waiting.contains(where: { $0 === sequence })
-        {
-            scheduler.remove(sequence)
-            throw .queueFull(limit: configuration.maxQueuedRequests)
+        if let displaced = scheduler.add(sequence) {
+            guard let generation = generations[displaced.number] else {
+                throw .queueFull(limit: configuration.maxQueuedRequests)
+            }
+            end(generation, .refused(.displaced))
         }
         totals.requestsTotal = number
         let (stream, events) = AsyncStream.makeStream(of: GenerationEvent.self)

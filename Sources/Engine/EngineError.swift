@@ -8,6 +8,8 @@ public enum EngineError: Error, Equatable, CustomStringConvertible {
     case promptTooLong(tokens: Int, limit: Int)
     /// Too many requests wait already.
     case queueFull(limit: Int)
+    /// The queue is full, and a request of a higher priority took the place.
+    case displaced
     /// Another request of the same id is running or waiting.
     case duplicateID(String)
     /// The id is longer than anybody needs.
@@ -33,6 +35,8 @@ public enum EngineError: Error, Equatable, CustomStringConvertible {
                 + "--max-total-tokens."
         case .queueFull(let limit):
             "The queue is full: \(limit) requests wait already (--max-queued-requests). Try again later."
+        case .displaced:
+            "The queue is full, and a request of a higher priority took this one's place. Try again later."
         case .duplicateID(let id): "A request with rid \"\(id)\" is running already: send another rid or none."
         case .idTooLong(let bytes, let limit): "The rid has \(bytes) bytes: at most \(limit) are allowed."
         case .invalidSampling(let reason): reason

@@ -153,6 +153,8 @@ public enum FinishReason: Sendable, Equatable {
     case stopToken(id: Int32)
     /// `maxNewTokens` or the context length was reached.
     case length
+    /// The request left the queue without having run.
+    case refused(EngineError)
     /// The engine could not go on.
     case aborted(message: String)
 }

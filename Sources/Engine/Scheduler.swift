@@ -22,6 +22,8 @@ struct Scheduler {
     struct Limits {
         /// Sequences that may run at once.
         var running: Int
+        /// Sequences that may wait.
+        var waiting = Int.max
         /// Prompt tokens in a pass.
         var prefillTokens: Int
         /// Pages of the KV cache.
@@ -69,8 +71,17 @@ struct Scheduler {
 
     // MARK: Coming and going
 
-    /// Queues a sequence.
-    mutating func add(_ sequence: Sequence) { Self.insert(sequence, into: &waiting) }
+    /// Queues a sequence, and lets those join who may: who finds a place at once does not wait.
+    ///
+    /// - Returns: who had to go because too many would wait: of those without output the last, so the newcomer itself
+    ///   unless its priority is higher.
+    mutating func add(_ sequence: Sequence) -> Sequence? {
+        Self.insert(sequence, into: &waiting)
+        admit()
+        guard waiting.count > limits.waiting, waiting.contains(where: { $0 === sequence }) else { return nil }
+        guard let index = waiting.lastIndex(where: { $0.tokens.count == $0.promptCount }) else { return nil }
+        return waiting.remove(at: index)
+    }
 
     /// Takes a sequence out, wherever it is; its full pages stay in the tree.
     mutating func remove(_ sequence: Sequence) {
@@ -149,7 +160,7 @@ struct Scheduler {
 
     private mutating func preempt(_ sequence: Sequence) {
         remove(sequence)
-        add(sequence)
+        Self.insert(sequence, into: &waiting)
         preemptions += 1
     }
 

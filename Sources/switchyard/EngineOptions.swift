@@ -88,7 +88,10 @@ struct EngineOptions: ParsableArguments {
     @Flag(help: "Compute every prompt from its first token, and keep nothing for those that begin alike.")
     var disableRadixCache = false
 
-    @Flag(help: "Requests with a larger priority go first; without this flag, priorities are ignored.")
+    @Flag(
+        help: ArgumentHelp(
+            "Requests with a larger priority go first, and take the place of a lower one in a full queue; they do not age. "
+                + "Without this flag, priorities are ignored."))
     var enablePriorityScheduling = false
 
     @Option(

@@ -74,7 +74,7 @@ struct Generate: AsyncParsableCommand {
         let batch = try await model.generator.generate([request])
         var latest: TextOutput?
         var shown = 0
-        for await updates in batch {
+        for try await updates in batch {
             guard let output = updates.last?.output else { continue }
             latest = output
             if !json { Terminal.write(String(decoding: output.text.utf8.dropFirst(shown), as: UTF8.self)) }

@@ -6,12 +6,13 @@ import Testing
 
 @Suite struct SchedulerTests {
     private func limits(
-        running: Int = 8, prefill: Int = 64, pages: Int = 100, policy: SchedulePolicy = .firstComeFirstServed,
+        running: Int = 8, waiting: Int = .max, prefill: Int = 64, pages: Int = 100,
+        policy: SchedulePolicy = .firstComeFirstServed,
         reuses: Bool = true, threshold: Int = 10
     ) -> Scheduler.Limits {
         Scheduler.Limits(
-            running: running, prefillTokens: prefill, pages: pages, pageSize: 4, policy: policy, reusesPrefixes: reuses,
-            preemptionThreshold: threshold)
+            running: running, waiting: waiting, prefillTokens: prefill, pages: pages, pageSize: 4, policy: policy,
+            reusesPrefixes: reuses, preemptionThreshold: threshold)
     }
 
     /// A prompt that shares no page with one of another seed.
@@ -239,6 +240,58 @@ import Testing
         #expect(low.tokens.count == 38)
     }
 
+    @Test("in a full queue a higher priority takes the place of the lowest, of those the one that came last")
+    func fullQueue() {
+        var world = World(limits(running: 1, waiting: 3))
+        world.add(prompt(8, seed: 1), output: 9)
+        for priority in [2, 1, 1] { world.add(prompt(8, seed: 2), output: 1, priority: priority) }
+        func waiting() -> [Int] { world.scheduler.waiting.map(\.number) }
+        #expect(waiting() == [2, 3, 4])
+        // Neither a lower nor the same priority displaces anybody.
+        for priority in [0, 1] { world.add(prompt(8, seed: 3), output: 1, priority: priority) }
+        #expect(waiting() == [2, 3, 4] && world.cancelled == [5, 6])
+        world.add(prompt(8, seed: 4), output: 1, priority: 2)
+        #expect(waiting() == [2, 7, 3] && world.cancelled == [4, 5, 6])
+        world.add(prompt(8, seed: 5), output: 1, priority: 3)
+        #expect(waiting() == [8, 2, 7] && world.cancelled == [3, 4, 5, 6])
+        world.finish()
+        let complete = world.sequences.filter { $0.tokens.count == $0.lengthLimit }
+        #expect(complete.map(\.number) == [1, 2, 7, 8])
+    }
+
+    @Test("who has output keeps its place, however full the queue and low its priority")
+    func begunIsKept() {
+        var world = World(limits(running: 1, waiting: 1, threshold: 1))
+        let begun = world.add(prompt(8, seed: 1), output: 9)
+        world.step()
+        world.add(prompt(8, seed: 2), output: 9, priority: 1)
+        #expect(world.scheduler.waiting.map(\.number) == [begun.number])
+        // A newcomer of a higher priority than it has is the only one without output.
+        let late = world.add(prompt(8, seed: 3), output: 1, priority: 1)
+        #expect(world.scheduler.waiting.map(\.number) == [begun.number] && world.cancelled == [late.number])
+        // One that takes the place of whoever runs makes the queue longer than its limit: nobody is lost.
+        world.step()
+        world.add(prompt(8, seed: 4), output: 1, priority: 2)
+        #expect(world.scheduler.waiting.map(\.number) == [2, begun.number])
+        world.finish()
+        let complete = world.sequences.filter { $0.tokens.count == $0.lengthLimit }
+        #expect(complete.map(\.number) == [1, 2, 4])
+    }
+
+    @Test("priorities do not age: a low one waits as long as higher ones come, then it runs")
+    func lowPriority() {
+        var world = World(limits(running: 1))
+        world.add(prompt(8, seed: 1), output: 1)
+        let low = world.add(prompt(8, seed: 2), output: 1, priority: -1)
+        for seed in 3..<200 {
+            world.add(prompt(8, seed: Int32(seed)), output: 1)
+            world.step()
+        }
+        #expect(low.tokens.count == 8)
+        world.finish()
+        #expect(low.tokens.count == 9)
+    }
+
     @Test("the tree is emptied only at rest")
     func flush() {
         var world = World(limits())
@@ -265,7 +318,8 @@ import Testing
         for round in 0..<12 {
             var world = World(
                 limits(
-                    running: .random(in: 1...6, using: &random), prefill: .random(in: 1...40, using: &random),
+                    running: .random(in: 1...6, using: &random), waiting: .random(in: 2...20, using: &random),
+                    prefill: .random(in: 1...40, using: &random),
                     pages: pages, policy: policy, reuses: reuses, threshold: .random(in: 1...3, using: &random)))
             for _ in 0..<60 {
                 if Int.random(in: 0..<3, using: &random) == 0 {

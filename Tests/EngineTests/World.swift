@@ -9,6 +9,7 @@ struct World {
     var batch = Batch()
     /// All that ever came, in order.
     private(set) var sequences: [Sequence] = []
+    /// Those that were cancelled, or had to leave the queue.
     private(set) var cancelled: Set<Int> = []
     /// Tokens computed.
     private(set) var computed = 0
@@ -32,7 +33,7 @@ struct World {
             promptLogprobsStart: logprobs, expertsStart: experts)
         sequences.append(sequence)
         owed[sequence.number] = sequence.firstLogit
-        scheduler.add(sequence)
+        if let displaced = scheduler.add(sequence) { cancelled.insert(displaced.number) }
         return sequence
     }
 

@@ -41,15 +41,24 @@ struct Fixture {
     func send(
         _ method: HTTPRequest.Method, _ path: String, _ body: String? = nil, headers: HTTPFields = [:]
     ) async throws -> Reply {
-        try await server.makeApplication().test(.router) { client in
+        try await server.makeApplication().reply(method, to: path, body, headers: headers)
+    }
+
+    /// The JSON reply to a POST.
+    func post(_ path: String, _ body: String) async throws -> JSON { try await send(.post, path, body).json }
+}
+
+extension Application where Responder == RouterResponder<ServerContext> {
+    /// The reply of the routes, without a socket.
+    func reply(
+        _ method: HTTPRequest.Method = .post, to path: String, _ body: String?, headers: HTTPFields = [:]
+    ) async throws -> Reply {
+        try await test(.router) { client in
             try await client.execute(
                 uri: path, method: method, headers: headers, body: body.map { ByteBuffer(string: $0) }
             ) { Reply(status: Int($0.status.code), headers: $0.headers, text: String(buffer: $0.body)) }
         }
     }
-
-    /// The JSON reply to a POST.
-    func post(_ path: String, _ body: String) async throws -> JSON { try await send(.post, path, body).json }
 }
 
 /// What came back.

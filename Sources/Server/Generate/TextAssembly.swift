@@ -74,6 +74,7 @@ struct TextAssembly {
             if !keepsStopToken { undecided = nil }
             end = .stopToken(id)
         case .length: end = .length
+        case .refused(let error): end = .aborted(error.description)
         case .aborted(let message): end = .aborted(message)
         }
         decodeUndecided()

@@ -55,16 +55,21 @@ public final class TextGenerator: Sendable {
         }
         let accepted = runs
         return TextBatch(count: accepted.count) { [self] board in
-            await withDiscardingTaskGroup { group in
-                for (index, run) in accepted.enumerated() {
-                    group.addTask { [self] in
-                        await follow(run, since: start) {
-                            if isStreamed || $0.finish != nil { board.publish($0, at: index) }
+            defer { active.withLock { $0.remove(ticket) } }
+            do {
+                try await withThrowingDiscardingTaskGroup { group in
+                    for (index, run) in accepted.enumerated() {
+                        group.addTask { [self] in
+                            try await follow(run, since: start) {
+                                if isStreamed || $0.finish != nil { board.publish($0, at: index) }
+                            }
                         }
                     }
                 }
+                return nil
+            } catch {
+                return error as? EngineError
             }
-            active.withLock { $0.remove(ticket) }
         }
     }
 
@@ -97,7 +102,11 @@ public final class TextGenerator: Sendable {
     }
 
     /// Reads one engine stream to its end, or to a stop text, which frees the request's place at once.
-    private func follow(_ run: Run, since start: ContinuousClock.Instant, publish: (TextOutput) -> Void) async {
+    ///
+    /// - Throws: why the request was refused after it had been queued.
+    private func follow(
+        _ run: Run, since start: ContinuousClock.Instant, publish: (TextOutput) -> Void
+    ) async throws(EngineError) {
         var assembly = run.assembly
         var events = run.stream.makeAsyncIterator()
         while let event = await events.next() {
@@ -108,6 +117,7 @@ public final class TextGenerator: Sendable {
                 assembly.note(elapsed: ContinuousClock.now - start)
                 metrics.note(before, assembly.output)
             }
+            if case .finished(.refused(let error)) = event { throw error }
             if assembly.awaitsExperts {
                 // They come when the request ends.
                 if !wasFinished { await engine.cancel(assembly.output.id) }

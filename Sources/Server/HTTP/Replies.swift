@@ -39,13 +39,21 @@ extension TextBatch {
     func finished(for channel: any Channel) async throws -> [TextOutput] {
         let watch = HangUpWatch(channel) { [weak self] in self?.cancel() }
         defer { watch.end() }
-        guard let outputs = await finished() else { throw ClientHungUp() }
+        guard let outputs = try await finished() else { throw ClientHungUp() }
         return outputs
     }
 
-    /// A reply that streams the batch. Tokens that are ready together are one write.
-    func eventStream(for channel: any Channel, _ renderer: some EventRenderer) -> Response {
+    /// A reply that streams the batch, begun when there is something to say. Tokens that are ready together are one write.
+    ///
+    /// - Throws: `EngineError` when the batch is refused before that.
+    func eventStream(for channel: any Channel, _ renderer: some EventRenderer) async throws -> Response {
         let watch = HangUpWatch(channel) { [weak self] in self?.cancel() }
+        do {
+            try await begin()
+        } catch {
+            watch.end()
+            throw error
+        }
         let body = ResponseBody { writer in
             defer {
                 watch.end()
@@ -53,23 +61,21 @@ extension TextBatch {
             }
             var renderer = renderer
             var running = Set(0..<self.count)
-            for await updates in self {
-                for update in updates where update.output.finish != nil { running.remove(update.index) }
-                var events = EventBuffer()
-                do {
-                    try renderer.render(updates, to: &events)
-                } catch {
-                    try events.append(NativeErrorBody(RequestFailure(error)))
-                    events.appendDone()
-                    try await writer.write(events.bytes)
-                    try await writer.finish(nil)
-                    return
-                }
-                if events.bytes.readableBytes > 0 { try await writer.write(events.bytes) }
-            }
-            guard running.isEmpty else { throw ClientHungUp() }
             var events = EventBuffer()
-            try renderer.finish(&events)
+            do {
+                for try await updates in self {
+                    for update in updates where update.output.finish != nil { running.remove(update.index) }
+                    try renderer.render(updates, to: &events)
+                    if events.bytes.readableBytes > 0 { try await writer.write(events.bytes) }
+                    events = EventBuffer()
+                }
+                guard running.isEmpty else { throw ClientHungUp() }
+                try renderer.finish(&events)
+            } catch let error where !(error is ClientHungUp) {
+                // The status has been sent; where it is the client that fails, the next write does too.
+                events = EventBuffer()
+                try events.append(NativeErrorBody(RequestFailure(error)))
+            }
             events.appendDone()
             try await writer.write(events.bytes)
             try await writer.finish(nil)

@@ -22,7 +22,7 @@ struct GenerateRoute: Sendable {
         let renderer = NativeRenderer(
             plan: plan, tokenizer: body.returnTextInLogprobs ? generator.text.tokenizer : nil,
             routedExperts: body.routedExperts)
-        if body.stream { return batch.eventStream(for: context.channel, renderer) }
+        if body.stream { return try await batch.eventStream(for: context.channel, renderer) }
         let replies = try await batch.finished(for: context.channel).enumerated().map { index, output in
             renderer.reply(output, at: index)
         }

@@ -61,7 +61,7 @@ struct RequestFailure: Error {
     private init(_ error: EngineError) {
         self.init(status: .badRequest, message: error.description)
         switch error {
-        case .queueFull:
+        case .queueFull, .displaced:
             status = .serviceUnavailable
             code = "queue_full"
             retryAfter = 1
