@@ -54,6 +54,15 @@ import Testing
         #"{"text": "a"} {"text": "b"}"#,
     ]
 
+    @Test("a model's name that every chunk would repeat has a limit", arguments: ["", "chat/"])
+    func longModelName(chat: String) async throws {
+        let rest = #""prompt": "a", "messages": [{"role": "user", "content": "a"}]"#
+        for (length, status) in [(4096, 200), (4097, 400)] {
+            let body = "{\"model\": \"\(String(repeating: "m", count: length))\", \(rest)}"
+            #expect(try await fixture().send(.post, "/v1/\(chat)completions", body).status == status)
+        }
+    }
+
     @Test(
         "hostile bodies are 400", arguments: hostileBodies.indices,
         ["/generate", "/v1/completions", "/v1/chat/completions"])

@@ -115,6 +115,24 @@ import Testing
         }
     }
 
+    @Test("a client that reads nothing of its reply frees its place", .timeLimit(.minutes(5)))
+    func stalled() async throws {
+        // The first reply, of 22 MB, is more than the sockets' buffers hold; behind it waits a request that has no end.
+        let engine = ScriptedEngine { request in
+            let experts = RoutedExperts(tokens: 1, layers: 1, topK: 1 << 22, ids: Array(repeating: 1, count: 1 << 22))
+            return request.promptIDs.count == 2
+                ? .events([.token(id: 11, logprobs: nil), .routedExperts(experts), .finished(.length)])
+                : .hanging([.token(id: 11, logprobs: nil)])
+        }
+        let impatient: (inout ServerSettings) -> Void = { $0.limits.patience = .seconds(1) }
+        try await withServer(engine, change: impatient) { port in
+            let client = try RawClient(port: port)
+            defer { client.close() }
+            client.send(body: #"{"input_ids": [[1, 2], [3]], "stream": true, "return_routed_experts": true}"#)
+            try await eventually { engine.state.withLock { $0.terminated } == 2 }
+        }
+    }
+
     @Test("the signal to stop reaches the engine", .timeLimit(.minutes(1)))
     func drain() async throws {
         let engine = ScriptedEngine(replying: [11])
@@ -146,6 +164,9 @@ private final class RawClient: Sendable {
 
     init(port: Int) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        // Little of a reply that is not read may be on its way.
+        var buffer: Int32 = 4096
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &buffer, socklen_t(MemoryLayout<Int32>.size))
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = in_port_t(port).bigEndian
