@@ -73,7 +73,9 @@ struct EngineOptions: ParsableArguments {
     var maxQueuedRequests = EngineConfiguration().maxQueuedRequests
 
     @Option(
-        help: ArgumentHelp("Tokens that the KV cache holds. (default: chosen from the model)", valueName: "tokens"))
+        help: ArgumentHelp(
+            "Tokens that the KV cache holds; its memory is taken as it fills. (default: chosen from the model)",
+            valueName: "tokens"))
     var maxTotalTokens: Int?
 
     @Option(help: ArgumentHelp("Prompt tokens computed in one pass.", valueName: "tokens"))

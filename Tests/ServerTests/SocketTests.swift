@@ -81,6 +81,19 @@ import Testing
         }
     }
 
+    @Test("a body that ends too early is the client's fault", .timeLimit(.minutes(1)))
+    func halfBody() async throws {
+        try await withServer(ScriptedEngine(replying: [11])) { port in
+            let client = try RawClient(port: port)
+            defer { client.close() }
+            client.send("POST /generate HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\n{")
+            client.endSending()
+            let reply = try await offPool { client.readToEnd() }
+            #expect(reply.hasPrefix("HTTP/1.1 400"), "\(reply)")
+            #expect(reply.contains("too early"))
+        }
+    }
+
     @Test(
         "a connection on which nothing happens is closed", .timeLimit(.minutes(1)),
         arguments: ["", "GET /health HT", "GET /ready HTTP/1.1\r\nHost: test\r\n\r\n"])
@@ -185,6 +198,8 @@ private final class RawClient: Sendable {
     func send(_ text: String) {
         _ = text.withCString { Foundation.send(descriptor, $0, strlen($0), 0) }
     }
+
+    func endSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
     func readToEnd() -> String { read { _ in false } }
 

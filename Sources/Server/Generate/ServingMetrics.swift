@@ -45,16 +45,31 @@ public final class ServingMetrics: Sendable {
     /// All values now.
     var values: Values { storage.withLock { $0 } }
 
-    /// Notes what changed from one state of a request to the next.
-    func note(_ before: TextOutput, _ after: TextOutput) {
+    /// How far a request was; unlike a copy of its output, this does not make the next token copy the tokens before it.
+    struct Mark {
+        fileprivate let tokens: Int
+        fileprivate let elapsed: Duration
+        fileprivate let hasFirstToken: Bool
+        fileprivate let isFinished: Bool
+
+        init(_ output: TextOutput) {
+            tokens = output.outputIDs.count
+            elapsed = output.elapsed
+            hasFirstToken = output.timeToFirstToken != nil
+            isFinished = output.finish != nil
+        }
+    }
+
+    /// Notes what changed of a request since `before`.
+    func note(_ before: Mark, _ after: TextOutput) {
         let elapsed = after.elapsed.seconds
         storage.withLock { values in
-            if before.timeToFirstToken == nil, let first = after.timeToFirstToken {
+            if !before.hasFirstToken, let first = after.timeToFirstToken {
                 values.timeToFirstToken.add(first.seconds)
-            } else if after.outputIDs.count > before.outputIDs.count {
+            } else if after.outputIDs.count > before.tokens {
                 values.interTokenLatency.add(elapsed - before.elapsed.seconds)
             }
-            guard before.finish == nil, let finish = after.finish else { return }
+            guard !before.isFinished, let finish = after.finish else { return }
             values.requestLatency.add(elapsed)
             if case .aborted = finish { values.abortedRequests += 1 }
         }

@@ -110,8 +110,8 @@ public final class TextGenerator: Sendable {
         var assembly = run.assembly
         var events = run.stream.makeAsyncIterator()
         while let event = await events.next() {
-            let before = assembly.output
-            let wasFinished = before.finish != nil
+            let before = ServingMetrics.Mark(assembly.output)
+            let wasFinished = assembly.output.finish != nil
             assembly.append(event)
             if !wasFinished {
                 assembly.note(elapsed: ContinuousClock.now - start)

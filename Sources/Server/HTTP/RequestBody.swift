@@ -39,6 +39,8 @@ extension Request {
                 return try await group.next() ?? ByteBuffer()
             } catch is NIOTooManyBytesError {
                 throw tooLarge
+            } catch let error where !(error is RequestFailure) {
+                throw RequestError("The body ended too early: \(error)")
             }
         }
         guard buffer.readableBytes > 0 else { throw RequestError("The body is empty: send a JSON object.") }
