@@ -76,8 +76,7 @@ public struct SwitchyardServer: Service {
             server: .http1(
                 configuration: .init(
                     additionalChannelHandlers: [HangUpDetector(), StallGuard(limit: settings.limits.patience)],
-                    // Later than a body's own limit, so that its reply is not cut off.
-                    idleTimeout: TimeAmount(settings.limits.patience * 2))),
+                    idleTimeout: TimeAmount(settings.limits.idleness))),
             configuration: ApplicationConfiguration(
                 address: .hostname(settings.host, port: settings.port), serverName: "switchyard",
                 backlog: Self.backlog),

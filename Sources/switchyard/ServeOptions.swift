@@ -100,6 +100,7 @@ extension ServerSettings {
         shutdownTimeout = .seconds(options.shutdownTimeout)
         limits.bodyBytes = options.maxRequestBytes
         limits.patience = .seconds(options.requestTimeout)
+        limits.idleness = limits.patience * 2
         version = Switchyard.version
         if let seconds = ServeOptions.healthTimeout { healthTimeout = .seconds(seconds) }
         func optional(_ value: Int?) -> JSONValue { value.map { .int($0) } ?? .null }

@@ -59,11 +59,12 @@ import Text
         #expect(probe.promptIDs == [0])
         #expect(probe.sampling.maxNewTokens == 1)
         #expect(probe.sampling.isGreedy)
+        #expect(probe.priority == Int(Int32.min))
     }
 
-    @Test("an engine that says nothing is not healthy")
-    func unhealthy() async throws {
-        let engine = ScriptedEngine { _ in .hanging([]) }
+    @Test("an engine that says nothing, or has no place for the question, is not healthy", arguments: [false, true])
+    func unhealthy(isDisplaced: Bool) async throws {
+        let engine = ScriptedEngine { _ in isDisplaced ? .events([.finished(.refused(.displaced))]) : .hanging([]) }
         let fixture = try Fixture(engine) { $0.healthTimeout = .milliseconds(300) }
         #expect(try await fixture.send(.get, "/health_generate").status == 503)
         try await eventually { engine.state.withLock { $0.terminated } == 1 }

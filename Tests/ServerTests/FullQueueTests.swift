@@ -40,7 +40,7 @@ import Testing
 
     @Test("in a stream that has begun, the refusal is an event")
     func begunStream() async throws {
-        let (gate, open) = AsyncStream.makeStream(of: GenerationEvent.self)
+        let (gate, open) = AsyncStream.makeStream(of: Void.self)
         let batch = TextBatch(count: 2) { board in
             board.publish(TextOutput(id: "a", promptIDs: [1]), at: 0)
             for await _ in gate { return .displaced }
@@ -49,7 +49,7 @@ import Testing
         try await batch.begin()
         var updates = batch.makeAsyncIterator()
         #expect(try await updates.next()?.map(\.index) == [0])
-        open.yield(.finished(.refused(.displaced)))
+        open.yield()
         await #expect(throws: EngineError.displaced) { _ = try await updates.next() }
     }
 

@@ -98,7 +98,7 @@ import Testing
         "a connection on which nothing happens is closed", .timeLimit(.minutes(1)),
         arguments: ["", "GET /health HT", "GET /ready HTTP/1.1\r\nHost: test\r\n\r\n"])
     func idle(beginning: String) async throws {
-        let impatient: (inout ServerSettings) -> Void = { $0.limits.patience = .seconds(1) }
+        let impatient: (inout ServerSettings) -> Void = { $0.limits.idleness = .seconds(1) }
         try await withServer(ScriptedEngine(replying: [11]), change: impatient) { port in
             let client = try RawClient(port: port)
             defer { client.close() }
@@ -115,7 +115,7 @@ import Testing
             "POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
         ])
     func notHTTP(text: String) async throws {
-        let impatient: (inout ServerSettings) -> Void = { $0.limits.patience = .seconds(1) }
+        let impatient: (inout ServerSettings) -> Void = { $0.limits.idleness = .seconds(1) }
         try await withServer(ScriptedEngine(replying: [11]), change: impatient) { port in
             let bad = try RawClient(port: port)
             defer { bad.close() }

@@ -8,11 +8,12 @@ internal import NIOCore
 public struct RequestLimits: Sendable, Equatable {
     /// The largest body, in bytes.
     public var bodyBytes = 32 << 20
-    /// How long a client may take to send a body, or read nothing of a reply that has filled its buffers. A connection on
-    /// which nothing is asked is closed after twice as long.
+    /// How long a client may take to send a body, or read nothing of a reply that has filled its buffers.
     public var patience: Duration = .seconds(60)
+    /// How long nothing may be asked on a connection; longer than `patience`, whose reply would be cut off.
+    public var idleness: Duration = .seconds(120)
 
-    /// Bodies up to 32 MiB, sent within a minute.
+    /// Bodies up to 32 MiB, sent within a minute, and two minutes between requests.
     public init() {}
 }
 

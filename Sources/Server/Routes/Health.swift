@@ -64,12 +64,16 @@ struct HealthRoute: Sendable {
         var sampling = SamplingParameters()
         sampling.maxNewTokens = 1
         sampling.temperature = 0
-        let probe = GenerationRequest(
+        var probe = GenerationRequest(
             id: "HEALTH_CHECK_" + TextRequest.randomID(), promptIDs: [0], sampling: sampling)
+        // It takes nobody's place.
+        probe.priority = Int(Int32.min)
         guard let events = try? await state.engine.submit(probe) else { return false }
         for await event in events {
-            if case .finished(.aborted) = event { return false }
-            return true
+            switch event {
+            case .finished(.aborted), .finished(.refused): return false
+            case .prompt, .token, .routedExperts, .finished: return true
+            }
         }
         return false
     }
