@@ -141,7 +141,7 @@ let package = Package(
         .testTarget(
             name: "CommandLineTests",
             dependencies: [
-                "switchyard", "Engine", "Experts", "Support",
+                "switchyard", "Engine", "Experts", "Server", "Support",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ], swiftSettings: swiftSettings),

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Engine
 import Experts
+import Server
 import Testing
 
 @testable import switchyard
@@ -66,6 +67,16 @@ import Testing
             try recorder.engineOptions.configuration().recorder
                 == RecorderSettings(mode: .perToken, capacity: .unbounded, byteBudget: 1 << 20))
         #expect(try serve("--model-path", "a").engineOptions.modelPath == "a")
+    }
+
+    @Test("what the server is told follows the flags", arguments: [false, true])
+    func settings(reportsCache: Bool) throws {
+        let command = try reportsCache ? serve("--enable-cache-report", "--request-timeout", "7") : serve()
+        let settings = ServerSettings(command.options, engine: command.engineOptions, modelPath: "a")
+        #expect(settings.reportsCache == reportsCache)
+        #expect(settings.arguments["enable_cache_report"] == .bool(reportsCache))
+        #expect(settings.limits.patience == .seconds(reportsCache ? 7 : 60))
+        #expect(settings.limits.idleness == settings.limits.patience * 2)
     }
 
     @Test(
