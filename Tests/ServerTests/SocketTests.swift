@@ -115,12 +115,11 @@ import Testing
             "POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
         ])
     func notHTTP(text: String) async throws {
-        let impatient: (inout ServerSettings) -> Void = { $0.limits.idleness = .seconds(1) }
-        try await withServer(ScriptedEngine(replying: [11]), change: impatient) { port in
+        try await withServer(ScriptedEngine(replying: [11])) { port in
             let bad = try RawClient(port: port)
             defer { bad.close() }
             bad.send(text)
-            #expect(try await offPool { bad.readToEnd() }.hasPrefix("HTTP/1.1 400"))
+            #expect(try await offPool { bad.read(until: "\r\n\r\n") }.hasPrefix("HTTP/1.1 400"))
             let good = try RawClient(port: port)
             defer { good.close() }
             good.send("GET /ready HTTP/1.1\r\nHost: test\r\n\r\n")
