@@ -25,13 +25,15 @@ public enum KernelCompiler {
     /// A file or folder to look for NVRTC in before all others.
     public static let pathVariable = "SWITCHYARD_NVRTC"
 
-    /// Opens NVRTC, from where the loader, the environment or the usual folders have it.
+    /// Opens NVRTC, from where the environment, the caller, the loader or the usual folders have it.
     ///
+    /// - Parameter path: a file or folder that the caller knows.
     /// - Throws: `CUDAError.Cause.noCompiler` if none has it.
-    public static func open() throws(CUDAError) {
+    public static func open(_ path: String? = nil) throws(CUDAError) {
         let names = ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"]
         var places: [String] = []
-        if let path = getenv(pathVariable).map({ String(cString: $0) }) {
+        for path in [getenv(pathVariable).map({ String(cString: $0) }), path] {
+            guard let path else { continue }
             places.append(path)
             places += names.map { path + "/" + $0 }
         }
