@@ -3,6 +3,7 @@
 Tools/gpu/emulate gives such a machine a driver that runs kernels there.
 """
 
+import contextlib
 import ctypes
 import sys
 import types
@@ -52,6 +53,9 @@ class Tensor(np.ndarray):
     def reshape(self, *shape):
         return super().reshape(*shape).view(Tensor)
 
+    def copy_(self, other):
+        self[...] = other
+
     def new_empty(self, shape, dtype):
         return empty(shape, dtype)
 
@@ -71,6 +75,50 @@ def tensor(array):
     return result
 
 
+_current = ctypes.c_void_p()
+
+
+class Stream:
+    """A stream of the driver."""
+
+    def __init__(self):
+        self.handle = ctypes.c_void_p()
+        ctypes.CDLL("libcuda.so.1").cuStreamCreate(ctypes.byref(self.handle), 1)
+
+
+@contextlib.contextmanager
+def stream(entered):
+    """What runs inside is enqueued there."""
+    global _current
+    before, _current = _current, entered.handle
+    try:
+        yield
+    finally:
+        _current = before
+
+
+class CUDAGraph:
+    """A graph of the driver, captured on a stream of its own."""
+
+    def __init__(self):
+        self.driver, self.graph, self.stream = ctypes.CDLL("libcuda.so.1"), ctypes.c_void_p(), Stream()
+
+    def replay(self):
+        if self.driver.cuGraphLaunch(self.graph, _current) != 0:
+            raise RuntimeError("the graph was not launched")
+
+
+@contextlib.contextmanager
+def graph(captured):
+    """What runs inside is captured, as torch does: other work that could disturb a capture is forbidden to all threads."""
+    captured.driver.cuStreamBeginCapture_v2(captured.stream.handle, 0)
+    with stream(captured.stream):
+        yield
+    recorded = ctypes.c_void_p()
+    captured.driver.cuStreamEndCapture(captured.stream.handle, ctypes.byref(recorded))
+    captured.driver.cuGraphInstantiateWithFlags(ctypes.byref(captured.graph), recorded, ctypes.c_ulonglong(0))
+
+
 def module():
     """The module `torch`, from now on."""
     torch = types.ModuleType("torch")
@@ -81,6 +129,8 @@ def module():
     torch.float32, torch.float16, torch.bfloat16 = np.dtype(np.float32), np.dtype(np.float16), np.dtype("V2")
     torch.full = lambda shape, value, dtype, device: tensor(np.full(shape, value, dtype))
     torch.cat = lambda tensors: np.concatenate(tensors).view(Tensor)
-    torch._C = types.SimpleNamespace(_cuda_getCurrentRawStream=lambda ordinal: 0)
+    torch._C = types.SimpleNamespace(_cuda_getCurrentRawStream=lambda ordinal: _current.value or 0)
+    torch.cuda = types.SimpleNamespace(
+        Stream=Stream, stream=stream, CUDAGraph=CUDAGraph, graph=graph, synchronize=lambda: None)
     sys.modules["torch"] = torch
     return torch

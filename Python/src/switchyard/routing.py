@@ -66,7 +66,7 @@ def select_experts(
     groups = 0 if num_expert_group is None else integer(num_expert_group, "num_expert_group", 1, _LARGEST)
     kept = 0 if topk_group is None else integer(topk_group, "topk_group", 1, _LARGEST)
     real = num_token_non_padded
-    if real is not None and not gpu(real):
+    if real is not None and not (module and gpu(real)):
         real = integer(real, "num_token_non_padded", 0, tokens)
     if module:
         return module.choose(

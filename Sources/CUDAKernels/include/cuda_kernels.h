@@ -83,6 +83,10 @@ const char *cuda_open_driver(void);
 /// Returns whether NVRTC is open.
 bool cuda_open_compiler(const char *path);
 
+/// The versions that cuBLASLt and NCCL say they have: libraries of this name or path. Returns whether there is one.
+bool cuda_cublaslt_version(const char *path, size_t *version);
+bool cuda_nccl_version(const char *path, int *version);
+
 /// How a kernel is launched.
 typedef struct {
     unsigned grid, block;      // CTAs, threads in a CTA

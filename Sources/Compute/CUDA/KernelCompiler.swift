@@ -30,19 +30,8 @@ public enum KernelCompiler {
     /// - Parameter path: a file or folder that the caller knows.
     /// - Throws: `CUDAError.Cause.noCompiler` if none has it.
     public static func open(_ path: String? = nil) throws(CUDAError) {
-        let names = ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"]
-        var places: [String] = []
-        for path in [getenv(pathVariable).map({ String(cString: $0) }), path] {
-            guard let path else { continue }
-            places.append(path)
-            places += names.map { path + "/" + $0 }
-        }
-        places += names
-        for variable in ["CUDA_HOME", "CUDA_PATH"] {
-            guard let home = getenv(variable).map({ String(cString: $0) }) else { continue }
-            places += names.map { home + "/lib64/" + $0 }
-        }
-        places += names.map { "/usr/local/cuda/lib64/" + $0 }
+        let places = CUDALibrary.places(
+            ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"], first: [CUDALibrary.variable(pathVariable), path])
         for place in places where cuda_open_compiler(place) { return }
         throw CUDAError(
             "open the kernel compiler",
