@@ -5,7 +5,6 @@ Tools/gpu/emulate gives such a machine a driver that runs kernels there.
 
 import contextlib
 import ctypes
-import sys
 import types
 
 import numpy as np
@@ -120,7 +119,7 @@ def graph(captured):
 
 
 def module():
-    """The module `torch`, from now on."""
+    """A module `torch` of these; the caller puts it where imports look."""
     torch = types.ModuleType("torch")
     torch.__file__ = "/nowhere/torch/__init__.py"
     Tensor.__module__ = "torch"
@@ -132,5 +131,4 @@ def module():
     torch._C = types.SimpleNamespace(_cuda_getCurrentRawStream=lambda ordinal: _current.value or 0)
     torch.cuda = types.SimpleNamespace(
         Stream=Stream, stream=stream, CUDAGraph=CUDAGraph, graph=graph, synchronize=lambda: None)
-    sys.modules["torch"] = torch
     return torch

@@ -1,5 +1,6 @@
 """CUDA tensors against the CPU's functions, on fresh random inputs: on a GPU with torch, or in Tools/gpu/emulate with neither."""
 
+import sys
 import threading
 import unittest
 
@@ -17,7 +18,7 @@ try:
 except ImportError:
     IS_EMULATED = HAS_GPU = emulated_torch.is_emulated()
     if IS_EMULATED:
-        torch = emulated_torch.module()
+        torch = sys.modules["torch"] = emulated_torch.module()
 
 
 def on_gpu(array):
