@@ -13,6 +13,15 @@ let swiftSettings: [SwiftSetting] =
 
 let cSettings: [CSetting] = isStrict ? [.treatAllWarnings(as: .error)] : []
 
+// A library for other languages brings the Swift runtime along.
+let selfContained: [LinkerSetting] = [
+    .unsafeFlags(["-static-stdlib", "-use-ld=lld"]),
+    // What the static FoundationEssentials stands on; the compiler names these for executables only.
+    .linkedLibrary("_FoundationCShims", .when(platforms: [.linux])),
+    .linkedLibrary("_FoundationCollections", .when(platforms: [.linux])),
+    .linkedLibrary("swiftSynchronization", .when(platforms: [.linux])),
+]
+
 let package = Package(
     name: "switchyard",
     platforms: [.macOS(.v15)],
@@ -25,8 +34,9 @@ let package = Package(
         .library(name: "DemoModel", targets: ["DemoModel"]),
         .library(name: "Engine", targets: ["Engine"]),
         .library(name: "Measure", targets: ["Measure"]),
-        // For other languages: C functions over Experts, one self-contained file.
+        // For other languages: C functions over Experts, and over routing on GPUs; one self-contained file each.
         .library(name: "switchyard_experts", type: .dynamic, targets: ["ExpertsABI"]),
+        .library(name: "switchyard_cuda", type: .dynamic, targets: ["CUDAABI"]),
     ],
     dependencies: [
         // The command line: flags, `--help`, completions.
@@ -53,18 +63,14 @@ let package = Package(
         .target(name: "ExpertsHeader", exclude: ["README.md"], cSettings: cSettings),
         .target(
             name: "ExpertsABI", dependencies: ["Experts", "ExpertsHeader"], exclude: ["README.md"],
-            swiftSettings: swiftSettings,
-            linkerSettings: [
-                .unsafeFlags(["-static-stdlib", "-use-ld=lld"]),
-                // What the static FoundationEssentials stands on; the compiler names these for executables only.
-                .linkedLibrary("_FoundationCShims", .when(platforms: [.linux])),
-                .linkedLibrary("_FoundationCollections", .when(platforms: [.linux])),
-                .linkedLibrary("swiftSynchronization", .when(platforms: [.linux])),
-            ]),
+            swiftSettings: swiftSettings, linkerSettings: selfContained),
         // One-way upwards from here.
         .target(
             name: "Compute", dependencies: ["CPUKernels", "CUDAKernels", "Experts"], exclude: ["README.md"],
             swiftSettings: swiftSettings),
+        .target(
+            name: "CUDAABI", dependencies: ["Compute", "Experts", "ExpertsHeader"], exclude: ["README.md"],
+            swiftSettings: swiftSettings, linkerSettings: selfContained),
         .target(
             name: "Models", dependencies: ["Compute", "Experts"], exclude: ["README.md"], swiftSettings: swiftSettings),
         .target(

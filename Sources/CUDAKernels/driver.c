@@ -88,6 +88,22 @@ bool cuda_open_compiler(const char *path) {
     return result;
 }
 
+static void *find(const char *path, const char *name) {
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    return library ? dlsym(library, name) : NULL;
+}
+
+bool cuda_cublaslt_version(const char *path, size_t *version) {
+    size_t (*ask)(void) = (size_t (*)(void))find(path, "cublasLtGetVersion");
+    if (ask) *version = ask();
+    return ask != NULL;
+}
+
+bool cuda_nccl_version(const char *path, int *version) {
+    int (*ask)(int *) = (int (*)(int *))find(path, "ncclGetVersion");
+    return ask && ask(version) == 0;
+}
+
 // CUlaunchAttribute and CUlaunchConfig of the driver API.
 typedef struct {
     int id, padding;

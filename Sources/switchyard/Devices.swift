@@ -2,39 +2,43 @@
 
 import ArgumentParser
 import Compute
+import Foundation
 
 /// `switchyard devices`.
 struct Devices: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "List what this machine can compute on.",
         discussion: """
-            Nothing of CUDA is needed to build or start Switchyard; the driver and NVRTC, which compiles kernels for the
-            GPU found, are opened when somebody asks.
+            Nothing of CUDA is needed to build or start Switchyard; the driver, NVRTC, which compiles kernels for the GPU
+            found, cuBLASLt and NCCL are opened when somebody asks.
 
             Example:
               switchyard devices
             """)
 
     func run() throws {
+        func show(_ name: String, _ text: String) {
+            Terminal.print(name.padding(toLength: 10, withPad: " ", startingAt: 0) + text)
+        }
         if let cpu = CPUBackend() {
-            Terminal.print("cpu     \(cpu.device.instructionSet), \(cpu.device.threads) threads")
+            show("cpu", "\(cpu.device.instructionSet), \(cpu.device.threads) threads")
             cpu.stop()
         }
         do throws(CUDAError) {
             let driver = try CUDADriver()
             for device in driver.devices {
-                Terminal.print(
-                    "cuda:\(device.ordinal)  \(device.name), \(device.memory >> 20) MiB, \(device.architecture), "
-                        + "\(device.multiprocessors) multiprocessors, driver for CUDA \(driver.version)")
+                let size = "\(device.memory >> 20) MiB, \(device.multiprocessors) multiprocessors"
+                show("cuda:\(device.ordinal)", "\(device.name), \(device.architecture), \(size)")
             }
+            show("driver", "for CUDA \(driver.version)")
         } catch {
-            Terminal.print("cuda    none: \(error)")
-            return
+            show("cuda", "none: \(error)")
         }
         do throws(CUDAError) {
-            Terminal.print("nvrtc   \(try KernelCompiler.version())")
+            show("nvrtc", try KernelCompiler.version())
         } catch {
-            Terminal.print("nvrtc   none: \(error)")
+            show("nvrtc", "not found: \(error)")
         }
+        for library in CUDALibrary.allCases { show(library.rawValue, library.version() ?? "not found") }
     }
 }

@@ -55,7 +55,7 @@ struct EngineOptions: ParsableArguments {
                 + "(default: the demo model in this binary)", valueName: "dir"))
     var modelPath: String?
 
-    @Option(help: "Where to compute; auto is the CPU in this version.")
+    @Option(help: "Where to compute; auto is the CPU in this version, and a log line says why.")
     var device = DeviceChoice.auto
 
     @Option(help: ArgumentHelp("CPU threads that compute. (default: all cores)", valueName: "count"))
@@ -160,13 +160,19 @@ struct EngineOptions: ParsableArguments {
             "--device cuda: this version computes on the CPU only (\(gpu)); use --device auto or --device cpu")
     }
 
+    /// Why an open choice of the device is the CPU, as a log line; nil where nothing was left open.
+    var fallback: String? {
+        device == .auto ? "device=cpu why=\"models compute on the CPU in this version; \(Self.gpu)\"" : nil
+    }
+
     /// What the NVIDIA driver says, for messages.
     private static var gpu: String {
         do throws(CUDAError) {
             let driver = try CUDADriver()
             return "found \(driver.deviceName), CUDA \(driver.version)"
         } catch {
-            return "\(error)"
+            guard case .noDevice(let reason) = error.cause else { return "\(error)" }
+            return reason
         }
     }
 

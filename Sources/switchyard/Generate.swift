@@ -68,6 +68,7 @@ struct Generate: AsyncParsableCommand {
     }
 
     func run() async throws {
+        if let line = engineOptions.fallback { Terminal.error(line) }
         let model = try await LoadedModel(engineOptions)
         let request = try makeRequest(model.generator.text)
         if showExperts { try await model.engine.startRecording() }

@@ -56,6 +56,7 @@ struct Serve: AsyncParsableCommand {
         Self.allowManyConnections()
         // Before the weights: a taken port should not cost the time to load a model.
         try await ListenError.check(host: options.host, port: options.port)
+        if let line = engineOptions.fallback { logger.info("\(line)") }
         let model = try await LoadedModel(engineOptions)
         Terminal.print(Self.startLine(model.engine.model, path: model.path))
 

@@ -57,13 +57,26 @@ import Testing
     }
 
     @Test(
+        "on a GPU the report is the same, and without one a line says why there is none", arguments: ["align", "topk"])
+    func gpu(what: String) async throws {
+        let arguments = [what, "--device", "cuda", "--tokens", "8"]
+        let outcome = try await Binary().run("bench", options: arguments)
+        guard outcome.status == 0 else {
+            #expect(outcome.errors.hasPrefix("Error: --device cuda: "), "\(outcome.errors)")
+            #expect(outcome.errors.split(separator: "\n").count == 1)
+            return
+        }
+        let report = try await report(arguments)
+        #expect(report.device == "cuda:0" && report.cases.map(\.equal) == [true])
+    }
+
+    @Test(
         "absurd shapes are refused with the flag and the range",
         arguments: [
             (["align", "--experts", "0"], "--experts 0: must be from 1 to 8192"),
             (["align", "--top-k", "65"], "--top-k 65: must be from 1 to 64"),
             (["align", "--block-size", "0"], "--block-size 0: must be from 1 to 65536"),
             (["topk", "--rule", "grouped", "--experts", "60"], "--rule grouped: needs --experts divisible by 8"),
-            (["align", "--device", "cuda"], "--device cuda"),
             (["align", "--sweep", "--experts", "8"], "--sweep measures shapes of its own: leave --experts away"),
             (["topk", "--sweep", "--rule", "softmax"], "--sweep measures shapes of its own: leave --rule away"),
             (["plan", "--sweep", "--gpus", "8"], "--sweep measures shapes of its own: leave --gpus away"),

@@ -79,6 +79,13 @@ import Testing
         #expect(settings.limits.idleness == settings.limits.patience * 2)
     }
 
+    @Test("a device that is left open is the CPU, and one line says why")
+    func fallback() throws {
+        let line = try #require(try serve().engineOptions.fallback)
+        #expect(line.hasPrefix("device=cpu why=\"") && !line.contains("\n"))
+        #expect(try serve("--device", "cpu").engineOptions.fallback == nil)
+    }
+
     @Test(
         "what this version cannot do is refused by name",
         arguments: [

@@ -1,5 +1,6 @@
-import Compute
 import Testing
+
+@testable import Compute
 
 @Suite struct CUDADriverTests {
     /// What opening the driver gives on this machine.
@@ -39,6 +40,13 @@ import Testing
             Issue.record("\(String(describing: error))")
             return
         }
+    }
+
+    @Test("libraries are looked for where the caller says, then where the loader looks, then in the usual folders")
+    func places() {
+        let places = CUDALibrary.places(["a.so"], first: [nil, "/x"])
+        #expect(places.starts(with: ["/x", "/x/a.so", "a.so"]) && places.last == "/usr/local/cuda/lib64/a.so")
+        #expect(CUDALibrary.text(130_100) == "13.1.0" && CUDALibrary.text(22703) == "2.27.3")
     }
 
     @Test("errors name what was being done, in one line")

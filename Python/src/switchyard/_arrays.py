@@ -1,8 +1,20 @@
-"""Arrays in and out without a copy: NumPy's own, CPU torch tensors, anything else that speaks DLPack."""
+"""Arrays in and out without a copy: NumPy's own, torch tensors, anything else that speaks DLPack in the host's memory."""
 
 import operator
 
 import numpy as np
+
+_GPU = None
+
+
+def gpu(array):
+    """The module that serves CUDA tensors, if the array is one."""
+    if not getattr(array, "is_cuda", False):
+        return None
+    global _GPU
+    if _GPU is None:
+        from . import _cuda as _GPU
+    return _GPU
 
 
 def view(array, name, dtypes):
@@ -32,7 +44,7 @@ def view(array, name, dtypes):
 
 def like(array, *results):
     """The results as the kind of array that the caller works with."""
-    if not _is_torch(array):
+    if not _is_torch(array) or array.is_cuda:
         return results
     import torch
 
@@ -41,6 +53,8 @@ def like(array, *results):
 
 def integer(value, name, low, high):
     """The value as an int from low to high."""
+    if type(value) is int and low <= value <= high:
+        return value
     if isinstance(value, bool):
         raise TypeError(f"{name} is a bool: expected an integer")
     try:

@@ -23,6 +23,7 @@
     X(cuDevicePrimaryCtxRetain, (void **context, int device), (context, device)) \
     X(cuDevicePrimaryCtxRelease_v2, (int device), (device)) \
     X(cuCtxSetCurrent, (void *context), (context)) \
+    X(cuCtxGetCurrent, (void **context), (context)) \
     X(cuMemGetInfo_v2, (size_t *available, size_t *total), (available, total)) \
     X(cuMemAlloc_v2, (uint64_t *memory, size_t bytes), (memory, bytes)) \
     X(cuMemFree_v2, (uint64_t memory), (memory)) \
@@ -37,6 +38,9 @@
     X(cuStreamWaitEvent, (void *stream, void *event, unsigned flags), (stream, event, flags)) \
     X(cuStreamBeginCapture_v2, (void *stream, int mode), (stream, mode)) \
     X(cuStreamEndCapture, (void *stream, void **graph), (stream, graph)) \
+    X(cuStreamGetCaptureInfo_v2, (void *stream, int *status, uint64_t *capture, void **graph, void **nodes, size_t *count), \
+      (stream, status, capture, graph, nodes, count)) \
+    X(cuThreadExchangeStreamCaptureMode, (int *mode), (mode)) \
     X(cuEventCreate, (void **event, unsigned flags), (event, flags)) \
     X(cuEventDestroy_v2, (void *event), (event)) \
     X(cuEventRecord, (void *event, void *stream), (event, stream)) \
@@ -78,6 +82,10 @@ const char *cuda_open_driver(void);
 ///
 /// Returns whether NVRTC is open.
 bool cuda_open_compiler(const char *path);
+
+/// The versions that cuBLASLt and NCCL say they have: libraries of this name or path. Returns whether there is one.
+bool cuda_cublaslt_version(const char *path, size_t *version);
+bool cuda_nccl_version(const char *path, int *version);
 
 /// How a kernel is launched.
 typedef struct {

@@ -109,8 +109,6 @@ public struct AlignLaunch: Sendable, Equatable {
     /// Words in a row of packed counts.
     private static func half(_ buckets: Int) -> Int { (buckets + 7) / 8 * 4 }
 
-    /// Words of workspace for launches of any size.
-    static func workspace(buckets: Int, on device: CUDADriver.Device) -> Int {
-        32 + device.multiprocessors * half(buckets)
-    }
+    /// Words of workspace for launches of any size and rule.
+    static func workspace(on device: CUDADriver.Device) -> Int { 32 + device.multiprocessors * half(mostBuckets) }
 }

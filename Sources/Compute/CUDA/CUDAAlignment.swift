@@ -1,6 +1,6 @@
 // CUDAAlignment: block alignment on a GPU, the same rows as BlockAlignment gives, in one launch, with counts.
 //
-// Owner: the thread that drives the GPU. One object serves one stream at a time, since launches share its workspace.
+// Owner: the thread that drives the GPU. One object serves any number of streams: what launches write to is the stream's.
 
 public import CUDAKernels
 public import Experts
@@ -35,7 +35,6 @@ public final class CUDAAlignment {
     private let device: CUDADevice
     private let bucketOf: DeviceBuffer<Int32>
     private let labelOf: DeviceBuffer<Int32>
-    private let workspace: DeviceBuffer<UInt32>
 
     let buckets: Int
 
@@ -47,8 +46,6 @@ public final class CUDAAlignment {
         self.rule = rule
         buckets = rule.experts + (rule.foreign == .ownBlocks ? 1 : 0)
         _ = try AlignLaunch(pairs: 1, buckets: buckets, blockSize: rule.blockSize, on: device.description)
-        workspace = try DeviceBuffer(device, count: AlignLaunch.workspace(buckets: buckets, on: device.description))
-        try workspace.fill(byte: 0, on: stream)
         let tables = Self.tables(rule)
         bucketOf = try DeviceBuffer(device, count: tables.bucketOf.count)
         labelOf = try DeviceBuffer(device, count: tables.labelOf.count)
@@ -106,6 +103,7 @@ public final class CUDAAlignment {
             largeClusters: launch.team == .cluster && launch.parts > 8)
         var arguments = try arguments(ids: ids, pairs: pairs, into: blocks, fillTail: fillTail, record: record)
         arguments.stage_rows = Int32(launch.stageRows(pairs: pairs, buckets: buckets, blockSize: rule.blockSize))
+        if launch.team == .grid { arguments.workspace = try stream.workspace(device).address }
         // What lies behind few pairs' rows is for CTAs of its own.
         let behind = blocks.capacity - min(blocks.capacity, pairs * rule.blockSize)
         let parts =
@@ -137,7 +135,6 @@ public final class CUDAAlignment {
         arguments.sorted = blocks.sortedPairs
         arguments.blocks = blocks.blockExperts
         arguments.padded = blocks.paddedCount
-        arguments.workspace = workspace.address
         arguments.pairs = Int32(pairs)
         arguments.experts = Int32(rule.experts)
         arguments.buckets = Int32(buckets)

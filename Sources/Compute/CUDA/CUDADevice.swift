@@ -53,6 +53,34 @@ public final class CUDADevice {
         try check(nv_cuCtxSetCurrent(context), "use GPU \(description.ordinal) on this thread")
     }
 
+    /// Runs `body`, then gives this thread back the context that it had: for threads that another library drives too.
+    ///
+    /// - Parameter body: may activate any device.
+    /// - Returns: what `body` returns.
+    /// - Throws: what `body` throws; `CUDAError`.
+    public static func keepingContext<Result>(_ body: () throws(CUDAError) -> Result) throws(CUDAError) -> Result {
+        var before: UnsafeMutableRawPointer?
+        try check(nv_cuCtxGetCurrent(&before), "ask for this thread's context")
+        defer { _ = nv_cuCtxSetCurrent(before) }
+        return try body()
+    }
+
+    /// Runs `body` with a stream of its own and waits for what it enqueues there; what it fills is ready for every stream.
+    ///
+    /// Streams that are being captured do not notice.
+    ///
+    /// - Parameter body: fills memory that lasts.
+    /// - Returns: what `body` returns.
+    /// - Throws: what `body` throws; `CUDAError`.
+    public func prepare<Result>(_ body: (CUDAStream) throws(CUDAError) -> Result) throws(CUDAError) -> Result {
+        try CUDAStream.besideCaptures { () throws(CUDAError) in
+            let stream = try CUDAStream()
+            let result = try body(stream)
+            try stream.synchronize()
+            return result
+        }
+    }
+
     /// Bytes that nobody has taken.
     public func freeMemory() throws(CUDAError) -> Int {
         var (free, total) = (0, 0)

@@ -40,12 +40,13 @@ public final class CUDAGate {
     ///   - topK: K.
     ///   - experts: E.
     ///   - bias: correction bias, `[E]`; nil without.
+    ///   - takesBias: whether calls bring the correction bias.
     ///   - logits: how logits lie in memory.
     ///   - stream: copies the bias.
     /// - Throws: `CUDAError`, also for sizes that the kernels do not serve.
     public init(
         _ device: CUDADevice, rule: GateRule, topK: Int, experts: Int, bias: [Float]? = nil,
-        logits: LogitType = .float32, on stream: CUDAStream
+        takesBias: Bool = false, logits: LogitType = .float32, on stream: CUDAStream
     ) throws(CUDAError) {
         let groups = rule.groups ?? GateRule.Groups(count: 1, kept: 1)
         let largest = Self.largest
@@ -62,7 +63,8 @@ public final class CUDAGate {
         self.rule = rule
         self.topK = topK
         self.experts = experts
-        constants = Self.constants(rule, topK: topK, experts: experts, hasBias: bias != nil, logits: logits)
+        constants = Self.constants(
+            rule, topK: topK, experts: experts, hasBias: takesBias || bias != nil, logits: logits)
         if let bias {
             let buffer = try DeviceBuffer<Float>(device, count: experts)
             try buffer.write(bias, on: stream)
@@ -102,11 +104,12 @@ public final class CUDAGate {
     ///   - realTokens: device address of the number of real rows, the others being padding; 0 when all are real.
     ///   - dispatch: one layer's replicas; nil for logical ids.
     ///   - firstToken: the number of the first row.
+    ///   - bias: device address of the correction bias, `[E]` floats; 0 for the gate's own.
     ///   - stream: where it runs.
     /// - Throws: `CUDAError`.
     public func choose(
         logits: UInt64, tokens: Int, weights: UInt64, ids: UInt64, realTokens: UInt64 = 0,
-        dispatch: CUDADispatch.Row? = nil, firstToken: Int = 0, on stream: CUDAStream
+        dispatch: CUDADispatch.Row? = nil, firstToken: Int = 0, bias: UInt64 = 0, on stream: CUDAStream
     ) throws(CUDAError) {
         guard tokens > 0 else { return }
         let kernel = try device.kernels.kernel("gate_rows", of: KernelSource("gate.cu", constants))
@@ -116,11 +119,11 @@ public final class CUDAGate {
         let launch = cuda_launch(
             grid: UInt32((tokens + warps - 1) / warps), block: UInt32(warps * 32), shared_bytes: 0, cluster: 0,
             cooperative: false, early: device.startsEarly)
-        try kernel.launch(
-            launch, on: stream,
-            arguments(
-                logits: logits, tokens: tokens, weights: weights, ids: ids, realTokens: realTokens, dispatch: dispatch,
-                firstToken: firstToken))
+        var arguments = arguments(
+            logits: logits, tokens: tokens, weights: weights, ids: ids, realTokens: realTokens, dispatch: dispatch,
+            firstToken: firstToken)
+        if bias != 0 { arguments.bias = bias }
+        try kernel.launch(launch, on: stream, arguments)
     }
 
     /// What the kernels are told.

@@ -8,6 +8,8 @@ internal import CUDAKernels
 public final class CUDAStream {
     let handle: UnsafeMutableRawPointer?
     private let isOwned: Bool
+    /// What launches that meet over the whole GPU write to, by capture; 0 is work that is not captured.
+    private var workspaces: [UInt64: DeviceBuffer<UInt32>] = [:]
 
     /// A new stream, which does not wait for the default stream.
     public init() throws(CUDAError) {
@@ -33,6 +35,33 @@ public final class CUDAStream {
     /// Work from here on waits for `event`.
     public func wait(for event: CUDAEvent) throws(CUDAError) {
         try check(nv_cuStreamWaitEvent(handle, event.handle, 0), "let a stream wait for an event")
+    }
+
+    /// Memory that launches of this stream use in turn, zero at first: `AlignLaunch.workspace` words.
+    ///
+    /// A graph gets its own, since it may be replayed beside this stream's later work; it lives as long as this object.
+    func workspace(_ device: CUDADevice) throws(CUDAError) -> DeviceBuffer<UInt32> {
+        var (status, capture): (Int32, UInt64) = (0, 0)
+        try check(
+            nv_cuStreamGetCaptureInfo_v2(handle, &status, &capture, nil, nil, nil), "ask whether a stream is captured")
+        if status == 0 { capture = 0 }
+        if let known = workspaces[capture] { return known }
+        let workspace = try device.prepare { (stream) throws(CUDAError) in
+            let workspace = try DeviceBuffer<UInt32>(device, count: AlignLaunch.workspace(on: device.description))
+            try workspace.fill(byte: 0, on: stream)
+            return workspace
+        }
+        workspaces[capture] = workspace
+        return workspace
+    }
+
+    /// Lets this thread make calls that a capture forbids by default, such as taking memory, while `body` runs.
+    static func besideCaptures<Result>(_ body: () throws(CUDAError) -> Result) throws(CUDAError) -> Result {
+        let relaxed: Int32 = 2
+        var mode = relaxed
+        try check(nv_cuThreadExchangeStreamCaptureMode(&mode), "prepare beside a capture")
+        defer { _ = nv_cuThreadExchangeStreamCaptureMode(&mode) }
+        return try body()
     }
 
     /// Records what `body` enqueues instead of doing it.

@@ -70,7 +70,10 @@ public final class KernelCache {
         _ name: String, of source: KernelSource, sharedMemory: Int = 0, largeClusters: Bool = false
     ) throws(CUDAError) -> Kernel {
         if let known = kernels[source]?[name], known.sharedMemory >= sharedMemory { return known.kernel }
-        let module = try module(source)
+        // The first use may fall into a capture.
+        let module: UnsafeMutableRawPointer? = try CUDAStream.besideCaptures { () throws(CUDAError) in
+            try self.module(source)
+        }
         var handle: UnsafeMutableRawPointer?
         try check(nv_cuModuleGetFunction(&handle, module, name), "find kernel \(name) in \(source.file)")
         // Numbers of CUfunction_attribute. What every CTA has without asking is 48 KiB.

@@ -25,22 +25,13 @@ public enum KernelCompiler {
     /// A file or folder to look for NVRTC in before all others.
     public static let pathVariable = "SWITCHYARD_NVRTC"
 
-    /// Opens NVRTC, from where the loader, the environment or the usual folders have it.
+    /// Opens NVRTC, from where the environment, the caller, the loader or the usual folders have it.
     ///
+    /// - Parameter path: a file or folder that the caller knows.
     /// - Throws: `CUDAError.Cause.noCompiler` if none has it.
-    public static func open() throws(CUDAError) {
-        let names = ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"]
-        var places: [String] = []
-        if let path = getenv(pathVariable).map({ String(cString: $0) }) {
-            places.append(path)
-            places += names.map { path + "/" + $0 }
-        }
-        places += names
-        for variable in ["CUDA_HOME", "CUDA_PATH"] {
-            guard let home = getenv(variable).map({ String(cString: $0) }) else { continue }
-            places += names.map { home + "/lib64/" + $0 }
-        }
-        places += names.map { "/usr/local/cuda/lib64/" + $0 }
+    public static func open(_ path: String? = nil) throws(CUDAError) {
+        let places = CUDALibrary.places(
+            ["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"], first: [CUDALibrary.variable(pathVariable), path])
         for place in places where cuda_open_compiler(place) { return }
         throw CUDAError(
             "open the kernel compiler",

@@ -15,11 +15,13 @@ struct BenchAlign: ParsableCommand {
             median, p99: one alignment with its counts, ids in rotation. naive: fresh arrays, filled twice, and a sort; \
             the two take turns, and ratio is the median of their ratios. limit: the bytes that must move, at the read \
             bandwidth measured on as many bytes. equal: both ways gave the same answer for every input.
+            With --device cuda: graphs of 32 launches, replayed 100 times; limit is a launch that moves as many bytes.
 
             Examples:
               switchyard bench align
               switchyard bench align --tokens 16384 --top-k 8 --experts 256 --threads 2 --json
               switchyard bench align --sweep
+              switchyard bench align --device cuda
             """)
 
     @OptionGroup var shape: RoutingShape
@@ -37,17 +39,19 @@ struct BenchAlign: ParsableCommand {
     }
 
     func run() throws {
+        let gpu = try shape.gpu()
         var cases: [RoutingReport.Case] = []
         if shape.sweep {
             let sizes = [8, 64, 512, 4096, 8192, 32768, 131_072]
-            let progress = StepProgress(steps: 5 * (sizes.count + (shape.threads > 1 ? 2 : 0)))
+            let progress = StepProgress(steps: 5 * (sizes.count + (gpu == nil && shape.threads > 1 ? 2 : 0)))
             for experts in [60, 64, 128, 256, 512] {
                 for ids in sizes {
                     let topK = min(8, ids)
-                    cases.append(try measure(tokens: ids / topK, topK: topK, experts: experts, threads: 1))
+                    cases.append(try measure(tokens: ids / topK, topK: topK, experts: experts, threads: 1, gpu: gpu))
                     progress.advance()
-                    guard shape.threads > 1, ids >= BlockAlignment.threadedFrom else { continue }
-                    cases.append(try measure(tokens: ids / topK, topK: topK, experts: experts, threads: shape.threads))
+                    guard gpu == nil, shape.threads > 1, ids >= BlockAlignment.threadedFrom else { continue }
+                    cases.append(
+                        try measure(tokens: ids / topK, topK: topK, experts: experts, threads: shape.threads, gpu: nil))
                     progress.advance()
                 }
             }
@@ -58,17 +62,18 @@ struct BenchAlign: ParsableCommand {
             defer { progress.finish() }
             cases = [
                 try measure(
-                    tokens: tokens, topK: topK, experts: experts, threads: shape.threads, progress: progress.advance)
+                    tokens: tokens, topK: topK, experts: experts, threads: shape.threads, gpu: gpu,
+                    progress: progress.advance)
             ]
         }
-        try RoutingReport(cases: cases).show(json: shape.json)
+        try RoutingReport(cases: cases, on: gpu).show(json: shape.json)
     }
 
     /// Turns that the two ways take in a case.
     private static let rounds = 40
 
     private func measure(
-        tokens: Int, topK: Int, experts: Int, threads: Int, progress: () -> Void = {}
+        tokens: Int, topK: Int, experts: Int, threads: Int, gpu: GPUBench?, progress: () -> Void = {}
     ) throws -> RoutingReport.Case {
         let rule = try BlockRule(experts: experts, blockSize: blockSize)
         var random = BenchGenerator(state: shape.seed)
@@ -76,6 +81,7 @@ struct BenchAlign: ParsableCommand {
         let inputs = (0..<8).map { _ in
             (0..<count).map { _ in Int32.random(in: 0..<Int32(experts), using: &random) }
         }
+        if let gpu { return try gpu.align(inputs, rule, topK: topK) }
         let pool = WorkerPool(threads: threads)
         defer { pool.stop() }
         let workspace = BlockAlignment()

@@ -15,11 +15,13 @@ struct BenchTopK: ParsableCommand {
             median, p99: one pass, logits in rotation. naive: fresh arrays and a sort of every row; the two take turns, \
             and ratio is the median of their ratios. limit: the bytes that must move, at the read bandwidth measured on \
             as many bytes. equal: the same experts, and weights within 1e-5.
+            With --device cuda: graphs of 32 launches, replayed 100 times; limit is a launch that moves as many bytes.
 
             Examples:
               switchyard bench topk
               switchyard bench topk --experts 256 --top-k 8 --rule biased-grouped --json
               switchyard bench topk --sweep --threads 2
+              switchyard bench topk --device cuda
             """)
 
     /// A model family's gating.
@@ -53,13 +55,14 @@ struct BenchTopK: ParsableCommand {
     }
 
     func run() throws {
+        let gpu = try shape.gpu()
         var cases: [RoutingReport.Case] = []
         if shape.sweep {
             let shapes = [(64, 8), (128, 8), (256, 8)]
             let progress = StepProgress(steps: Rule.allCases.count * shapes.count)
             for rule in Rule.allCases {
                 for (experts, topK) in shapes {
-                    cases.append(try measure(rule, tokens: shape.size.tokens, topK: topK, experts: experts))
+                    cases.append(try measure(rule, tokens: shape.size.tokens, topK: topK, experts: experts, gpu: gpu))
                     progress.advance()
                 }
             }
@@ -70,17 +73,18 @@ struct BenchTopK: ParsableCommand {
             defer { progress.finish() }
             cases = [
                 try measure(
-                    rule ?? .softmax, tokens: tokens, topK: topK, experts: experts, progress: progress.advance)
+                    rule ?? .softmax, tokens: tokens, topK: topK, experts: experts, gpu: gpu,
+                    progress: progress.advance)
             ]
         }
-        try RoutingReport(cases: cases).show(json: shape.json)
+        try RoutingReport(cases: cases, on: gpu).show(json: shape.json)
     }
 
     /// Turns that the two ways take in a case.
     private static let rounds = 10
 
     private func measure(
-        _ kind: Rule, tokens: Int, topK: Int, experts: Int, progress: () -> Void = {}
+        _ kind: Rule, tokens: Int, topK: Int, experts: Int, gpu: GPUBench?, progress: () -> Void = {}
     ) throws -> RoutingReport.Case {
         let groups = GateRule.Groups(count: 8, kept: 4)
         let rule =
@@ -95,6 +99,10 @@ struct BenchTopK: ParsableCommand {
         let inputs = (0..<4).map { _ in (0..<size).map { _ in Float.random(in: -4...4, using: &random) } }
         let bias =
             kind == .biasedGrouped ? (0..<experts).map { _ in Float.random(in: 0...0.5, using: &random) } : nil
+        if let gpu {
+            return try gpu.choose(
+                inputs, rule, name: kind.rawValue, tokens: tokens, topK: topK, experts: experts, bias: bias)
+        }
         let pool = WorkerPool(threads: shape.threads)
         defer { pool.stop() }
         let router = Router(

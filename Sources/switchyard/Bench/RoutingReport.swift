@@ -1,5 +1,6 @@
 // RoutingReport: what the routing benchmarks found, as a table and as JSON.
 
+import Compute
 import Foundation
 import Measure
 
@@ -35,6 +36,14 @@ struct RoutingReport: Encodable {
     var device = "cpu"
     var machine = Machine.name
     var cases: [Case]
+
+    /// A report from its cases, and where they were measured; nil is the CPU.
+    init(cases: [Case], on gpu: GPUBench?) {
+        self.cases = cases
+        guard let gpu else { return }
+        device = "cuda:\(gpu.device.description.ordinal)"
+        machine = gpu.device.description.name
+    }
 
     /// Prints the report; fails if a case's answers differ.
     func show(json: Bool) throws {

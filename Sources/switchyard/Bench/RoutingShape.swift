@@ -18,7 +18,7 @@ struct RoutingShape: ParsableArguments {
     @Option(help: ArgumentHelp("Threads; only inputs that gain by it use more than one.", valueName: "count"))
     var threads = 1
 
-    @Option(help: "Where to compute; auto is the CPU in this version.")
+    @Option(help: "Where to compute; auto is the CPU.")
     var device = DeviceChoice.auto
 
     @Option(help: ArgumentHelp("Seed of the random inputs.", valueName: "number"))
@@ -38,7 +38,16 @@ struct RoutingShape: ParsableArguments {
         try EngineOptions.check("--experts", size.experts, in: 1...8192)
         try EngineOptions.check("--top-k", size.topK, in: 1...min(size.experts, 1024))
         try EngineOptions.check("--threads", threads, in: 1...1024)
-        try EngineOptions.checkDevice(device)
+    }
+
+    /// The GPU to measure; nil is the CPU.
+    func gpu() throws(CUDAError) -> GPUBench? {
+        guard device == .cuda else { return nil }
+        do throws(CUDAError) {
+            return try GPUBench()
+        } catch {
+            throw CUDAError("--device cuda", error.cause)
+        }
     }
 
     /// Refuses flags that a sweep has no use for.

@@ -300,15 +300,22 @@ struct Configuration {
     unsigned attribute_count;
 };
 struct Graph { std::vector<std::function<int()>> work; };
-static Graph *capturing;
+/// The stream that is being captured, and how: one at a time.
+static struct { Graph *graph; void *stream; uint64_t number; } capture;
+static thread_local int capture_mode;
+static thread_local void *current_context;
 
-static int enqueue(std::function<int()> work) {
-    if (!capturing) return work();
-    capturing->work.push_back(std::move(work));
+static int enqueue(void *stream, std::function<int()> work) {
+    if (!capture.graph || capture.stream != stream) return work();
+    capture.graph->work.push_back(std::move(work));
     return 0;
 }
 
-constexpr int INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, INVALID_CLUSTER = 912;
+/// What a capture forbids unless the thread's mode is relaxed.
+static bool is_forbidden() { return capture.graph && capture_mode != 2; }
+
+constexpr int INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_CONTEXT = 201, NOT_FOUND = 500, CAPTURE_UNSUPPORTED = 900,
+              INVALID_CLUSTER = 912;
 
 static int launch(Function *function, unsigned grid, unsigned block, unsigned shared, unsigned cluster, bool together,
                   const Parameters &parameters) {
@@ -371,10 +378,13 @@ int cuDeviceGetAttribute(int *value, int attribute, int) {
 }
 int cuDevicePrimaryCtxRetain(void **context, int) { return *context = (void *)1, 0; }
 int cuDevicePrimaryCtxRelease_v2(int) { return 0; }
-int cuCtxSetCurrent(void *) { return 0; }
+int cuCtxSetCurrent(void *context) { return current_context = context, 0; }
+int cuCtxGetCurrent(void **context) { return *context = current_context, 0; }
 int cuMemGetInfo_v2(size_t *available, size_t *total) { return *available = *total = (size_t)4 << 30, 0; }
 int cuMemAlloc_v2(uint64_t *memory, size_t bytes) {
     if (bytes > (size_t)4 << 30) return OUT_OF_MEMORY;
+    if (!current_context) return INVALID_CONTEXT;
+    if (is_forbidden()) return CAPTURE_UNSUPPORTED;
     void *block = aligned_alloc(512, (bytes + 511) / 512 * 512);
     memset(block, 0x77, bytes);
     return *memory = (uint64_t)block, 0;
@@ -382,21 +392,32 @@ int cuMemAlloc_v2(uint64_t *memory, size_t bytes) {
 int cuMemFree_v2(uint64_t memory) { return free((void *)memory), 0; }
 int cuMemHostAlloc(void **memory, size_t bytes, unsigned) { return *memory = aligned_alloc(64, (bytes + 63) / 64 * 64), 0; }
 int cuMemFreeHost(void *memory) { return free(memory), 0; }
-int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *) {
-    return enqueue([=] { return memcpy((void *)to, from, bytes), 0; });
+int cuMemcpyHtoDAsync_v2(uint64_t to, const void *from, size_t bytes, void *stream) {
+    return enqueue(stream, [=] { return memcpy((void *)to, from, bytes), 0; });
 }
-int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *) {
-    return enqueue([=] { return memcpy(to, (void *)from, bytes), 0; });
+int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes, void *stream) {
+    return enqueue(stream, [=] { return memcpy(to, (void *)from, bytes), 0; });
 }
-int cuMemsetD8Async(uint64_t to, unsigned char value, size_t count, void *) {
-    return enqueue([=] { return memset((void *)to, value, count), 0; });
+int cuMemsetD8Async(uint64_t to, unsigned char value, size_t count, void *stream) {
+    return enqueue(stream, [=] { return memset((void *)to, value, count), 0; });
 }
-int cuStreamCreate(void **stream, unsigned) { return *stream = (void *)2, 0; }
-int cuStreamDestroy_v2(void *) { return 0; }
-int cuStreamSynchronize(void *) { return 0; }
+int cuStreamCreate(void **stream, unsigned) { return *stream = new char, 0; }
+int cuStreamDestroy_v2(void *stream) { return delete (char *)stream, 0; }
+int cuStreamSynchronize(void *stream) {
+    return is_forbidden() || (capture.graph && capture.stream == stream) ? CAPTURE_UNSUPPORTED : 0;
+}
 int cuStreamWaitEvent(void *, void *, unsigned) { return 0; }
-int cuStreamBeginCapture_v2(void *, int) { return capturing = new Graph, 0; }
-int cuStreamEndCapture(void *, void **graph) { return *graph = capturing, capturing = nullptr, 0; }
+int cuStreamBeginCapture_v2(void *stream, int) {
+    capture = {new Graph, stream, capture.number + 1};
+    return 0;
+}
+int cuStreamEndCapture(void *, void **graph) { return *graph = capture.graph, capture.graph = nullptr, 0; }
+int cuStreamGetCaptureInfo_v2(void *stream, int *status, uint64_t *number, void **, void **, size_t *) {
+    *status = capture.graph && capture.stream == stream;
+    if (*status && number) *number = capture.number;
+    return 0;
+}
+int cuThreadExchangeStreamCaptureMode(int *mode) { return std::swap(*mode, capture_mode), 0; }
 int cuEventCreate(void **event, unsigned) { return *event = new double(0), 0; }
 int cuEventDestroy_v2(void *event) { return delete (double *)event, 0; }
 int cuEventRecord(void *event, void *) {
@@ -420,6 +441,8 @@ int cuGraphLaunch(void *executable, void *) {
 int cuGraphExecDestroy(void *executable) { return delete (Graph *)executable, 0; }
 int cuGraphDestroy(void *graph) { return delete (Graph *)graph, 0; }
 int cuModuleLoadData(void **module, const void *image) {
+    if (!current_context) return INVALID_CONTEXT;
+    if (is_forbidden()) return CAPTURE_UNSUPPORTED;
     // The image is a shared library; its section headers come last and say how long it is.
     const uint64_t *header = (const uint64_t *)image;
     const uint16_t *halves = (const uint16_t *)image;
@@ -458,7 +481,8 @@ int cuLaunchKernelEx(const Configuration *how, Function *function, void **parame
     if (together && grid > 12) return INVALID_VALUE;
     auto copy = std::make_shared<Parameters>();
     memcpy(copy->bytes, parameters[0], 256);
-    return enqueue([=] { return launch(function, grid, block, shared, cluster, together, *copy); });
+    if (!current_context) return INVALID_CONTEXT;
+    return enqueue(how->stream, [=] { return launch(function, grid, block, shared, cluster, together, *copy); });
 }
 
 }  // extern "C"
