@@ -44,25 +44,25 @@ static void attention(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) 
                 store(weights + p * CPU_PAGE, e);
             }
             total = total * keep + sum(sums);
-            for (ptrdiff_t c = 0; c < dim; c += 2 * CPU_PANEL) {
-                ptrdiff_t left = dim - c, right = left - CPU_PANEL;
+            for (ptrdiff_t c = 0; c < dim; c += 2 * CPU_LANES) {
+                ptrdiff_t left = dim - c, right = left - CPU_LANES;
                 v16 low = {}, high = {};
                 if (first > 0) {
                     low = load_part(out + c, left) * keep;
-                    if (right > 0) high = load_part(out + c + CPU_PANEL, right) * keep;
+                    if (right > 0) high = load_part(out + c + CPU_LANES, right) * keep;
                 }
                 for (ptrdiff_t i = 0; i < count; i++) {
                     const float *v = cache->values +
                                      ((page[i / CPU_PAGE] * cache->kv_heads + kv) * CPU_PAGE + i % CPU_PAGE) * dim + c;
                     v16 weight = splat(weights[i]);
                     low = madd(weight, load_part(v, left), low);
-                    if (right > 0) high = madd(weight, load_part(v + CPU_PANEL, right), high);
+                    if (right > 0) high = madd(weight, load_part(v + CPU_LANES, right), high);
                 }
                 store_part(out + c, low, left);
-                if (right > 0) store_part(out + c + CPU_PANEL, high, right);
+                if (right > 0) store_part(out + c + CPU_LANES, high, right);
             }
         }
-        for (ptrdiff_t c = 0; c < dim; c += CPU_PANEL)
+        for (ptrdiff_t c = 0; c < dim; c += CPU_LANES)
             store_part(out + c, load_part(out + c, dim - c) / total, dim - c);
     }
 }

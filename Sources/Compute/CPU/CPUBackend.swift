@@ -44,7 +44,11 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
         }
     }
 
-    static func panels(_ outputs: Int) -> Int { (outputs + Int(CPU_PANEL) - 1) / Int(CPU_PANEL) }
+    /// Panels of so many outputs; a gated one holds half as many, each twice.
+    static func panels(_ outputs: Int, gated: Bool = false) -> Int {
+        let width = Int(gated ? CPU_LANES : CPU_PANEL)
+        return (outputs + width - 1) / width
+    }
 
     public func embed(_ tokens: TokenLayout, table: Tensor, out: Buffer) {
         guard let type = table.dtype.kernelType else { preconditionFailure("\(table.dtype) is no weight type") }
@@ -109,7 +113,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
             cpu_gated_args(
                 x: x.floats, weight: weight.storage.bytes.baseAddress, y: out.floats, rows: count,
                 inputs: weight.inputs, outputs: weight.outputs, type: weight.kernelType),
-            items: Self.panels(weight.outputs), work: 2 * count * weight.inputs * Int(CPU_PANEL))
+            items: Self.panels(weight.outputs, gated: true), work: count * weight.inputs * Int(CPU_PANEL))
     }
 
     public func headLinear(_ x: Buffer, count: Int, weight: Matrix, out: Buffer) {
@@ -219,8 +223,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
             top_k: routing.topK, block_size: Routing.blockSize, inputs: gateUp.inputs, outputs: gateUp.outputs,
             expert_stride: gateUp.stride, type: gateUp.kernelType)
         run(
-            kernels.expert_gate_up, arguments, items: routing.blockCount * Self.panels(gateUp.outputs),
-            work: 2 * perBlock * gateUp.inputs * Int(CPU_PANEL))
+            kernels.expert_gate_up, arguments, items: routing.blockCount * Self.panels(gateUp.outputs, gated: true),
+            work: perBlock * gateUp.inputs * Int(CPU_PANEL))
         arguments.x = UnsafePointer(activations.floats)
         arguments.weight = UnsafeRawPointer(down.storage.bytes.baseAddress)
         arguments.scale = routing.weights.baseAddress
