@@ -142,12 +142,13 @@ typedef struct {
     ptrdiff_t heads;
 } cpu_rope_args;
 
-/// Causal attention of each token over positions 0 ... its own. Items: tokens * heads, heads of one token side by side.
+/// Causal attention of each token over positions 0 ... its own. Items: kv_heads * ceil(heads / kv_heads / item_heads) *
+/// tokens, tokens side by side; heads of an item, and neighbours in a sequence, pass through their keys together.
 typedef struct {
     cpu_cache cache;
     const float *qkv;  // as cpu_rope_args; only the queries are read
     float *out;        // [tokens, heads * head_dim]
-    ptrdiff_t heads;
+    ptrdiff_t tokens, heads, item_heads;
     float scale;
 } cpu_attention_args;
 

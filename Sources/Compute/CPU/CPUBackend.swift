@@ -21,8 +21,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
     private let pool: WorkerPool
     let kernels: cpu_kernels
 
-    /// Multiply-adds that make a range worth handing to another thread: some 5 µs of work.
-    private static let worthwhile = 1 << 17
+    /// Multiply-adds that make a range worth handing to another thread: a microsecond or two of work.
+    private static let worthwhile = 1 << 15
 
     /// A backend with `threads` threads (nil takes every core) and the instruction set `avx512`, `avx2` or `baseline`
     /// (nil takes the best); nil when this machine lacks `instructionSet`.
@@ -151,12 +151,15 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
                 && heads % cache.shape.heads == 0, "shapes of attend")
         guard tokens.count > 0 else { return }
         let context = Int(tokens.positions[tokens.count - 1]) + 1
+        // Heads that share keys go together, unless they are all that the threads can share.
+        let isSmall = tokens.count * cache.shape.heads < 2 * device.threads
+        let itemHeads = isSmall ? 1 : heads / cache.shape.heads
         run(
             kernels.attention,
             cpu_attention_args(
-                cache: cache.kernelCache(tokens, layer: layer), qkv: qkv.floats, out: out.floats, heads: heads,
-                scale: scale),
-            items: tokens.count * heads, work: 2 * context * cache.shape.headDimension)
+                cache: cache.kernelCache(tokens, layer: layer), qkv: qkv.floats, out: out.floats,
+                tokens: tokens.count, heads: heads, item_heads: itemHeads, scale: scale),
+            items: tokens.count * heads / itemHeads, work: 2 * itemHeads * context * cache.shape.headDimension)
     }
 
     public func storeLatent(
