@@ -4,9 +4,9 @@
 #define ISA_NAME "baseline"
 #if defined(__aarch64__)
 #define TILE_ROWS 4
-#define TILE_PANELS 1
+#define TILE_WHOLE 2
 #else
 #define TILE_ROWS 2
-#define TILE_PANELS 1
+#define TILE_WHOLE 1
 #endif
 #include "kernels/all.h"

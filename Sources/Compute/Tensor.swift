@@ -175,4 +175,7 @@ public struct Matrix: Sendable {
 
     /// Bytes from one matrix to the next.
     public var stride: Int { storage.bytes.count / count }
+
+    /// Bytes of all of them.
+    public var byteCount: Int { storage.bytes.count }
 }

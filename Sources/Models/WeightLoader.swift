@@ -31,6 +31,10 @@ public final class WeightLoader {
     public private(set) var parameters = 0
     /// Those among them of routed experts.
     public private(set) var expertParameters = 0
+    /// Bytes of all matrices as they are laid out: what a pass reads if it hits every expert.
+    public private(set) var matrixBytes = 0
+    /// Those among them of routed experts.
+    public private(set) var expertBytes = 0
     /// Bytes of `source` that are in place.
     public private(set) var loadedBytes = 0
     /// Those among them that stay where they are.
@@ -77,6 +81,7 @@ public final class WeightLoader {
             rows.append(TensorRows(try find(part.name, [part.total, inputs]), rows: part.rows))
         }
         let matrix = layout.makeMatrix([rows], gated: false)
+        matrixBytes += matrix.byteCount
         if isNew { count(rows) }
         return matrix
     }
@@ -88,6 +93,7 @@ public final class WeightLoader {
         let tensor = try find(name, shape)
         let parts = heads.map { TensorRows(tensor, rows: Array($0), isTransposed: isTransposed) }
         let matrix = layout.makeMatrix(parts.map { [$0] }, gated: false)
+        matrixBytes += matrix.byteCount
         count(parts)
         return matrix
     }
@@ -97,6 +103,8 @@ public final class WeightLoader {
         var stacks: [[TensorRows]] = []
         for name in names { stacks.append([TensorRows(try find(name, [outputs, inputs]))]) }
         let matrix = layout.makeMatrix(stacks, gated: false)
+        matrixBytes += matrix.byteCount
+        expertBytes += matrix.byteCount
         for stack in stacks { count(stack) }
         expertParameters += names.count * outputs * inputs
         return matrix
@@ -107,6 +115,7 @@ public final class WeightLoader {
         _ pairs: [(gate: String, up: String)], outputs: Int, inputs: Int
     ) throws(ModelFileError) -> Matrix {
         let matrix = try gated(pairs, outputs: outputs, inputs: inputs)
+        expertBytes += matrix.byteCount
         expertParameters += 2 * pairs.count * outputs * inputs
         return matrix
     }
@@ -127,6 +136,7 @@ public final class WeightLoader {
             ])
         }
         let matrix = layout.makeMatrix(stacks, gated: true)
+        matrixBytes += matrix.byteCount
         for stack in stacks { count(stack) }
         return matrix
     }

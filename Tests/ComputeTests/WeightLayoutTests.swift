@@ -58,7 +58,7 @@ private func contents(_ matrix: Matrix, on backend: CPUBackend) -> [[Float]] {
             let row = TensorRows(scaled, rows: [index / 16])
             let matrix = backend.makeMatrix([[row]], gated: false)
             #expect(matrix.dtype == .float32)
-            let found = matrix.storage.bytes.loadUnaligned(fromByteOffset: index % 16 * 64, as: Float.self)
+            let found = matrix.storage.bytes.loadUnaligned(fromByteOffset: index % 16 * 128, as: Float.self)
             #expect(found.bitPattern == expected.bitPattern || found.isNaN && expected.isNaN, "code \(code)")
         }
     }

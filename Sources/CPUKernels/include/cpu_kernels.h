@@ -7,15 +7,17 @@
 // One reduction order: an output is summed over its inputs in ascending order, one fused multiply-add at a time,
 // whether one row or six hundred are computed. So a token's result does not depend on what else is in the batch.
 //
-// Weights are in *panels*: 16 outputs side by side, [ceil(outputs / 16)][inputs][16], zero where an output is missing.
+// Weights are in *panels*: 32 outputs side by side, zero where an output is missing, so that whoever computes a panel reads
+// one stream of memory. F32: [ceil(outputs / 32)][inputs][32]. BF16: two inputs to a word,
+// [ceil(outputs / 32)][ceil(inputs / 2)][32][2], so that a shift or a mask widens sixteen of them.
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/// Outputs in a panel, and positions in a page of the KV cache.
-enum { CPU_PANEL = 16, CPU_PAGE = 16 };
+/// Floats in a vector, outputs in a panel, and positions in a page of the KV cache.
+enum { CPU_LANES = 16, CPU_PANEL = 2 * CPU_LANES, CPU_PAGE = CPU_LANES };
 
 /// The most tokens, and heads of each, that an item of latent attention computes.
 enum { CPU_LATENT_TOKENS = 8, CPU_LATENT_HEADS = 16 };
@@ -34,8 +36,8 @@ typedef struct {
 
 /// Copies rows into panels, widened to F32 unless panels and all rows are BF16. Items: panels.
 typedef struct {
-    const cpu_row *rows;  // [panels * 16], one for each output; transposed: [inputs], one for each input
-    void *panels;         // [panels][inputs][16]
+    const cpu_row *rows;  // [panels * 32], one for each output; transposed: [inputs], one for each input
+    void *panels;
     ptrdiff_t inputs, outputs;
     cpu_type type;    // of the panels: CPU_F32 or CPU_BF16
     bool transposed;  // whether a row holds the weights of one input
@@ -79,10 +81,10 @@ typedef struct {
     bool accumulate;      // whether y's old value is added
 } cpu_linear_args;
 
-/// y = silu(gate(x)) * up(x). The weight's panels alternate: gate 0, up 0, gate 1, up 1, … Items: panels of y.
+/// y = silu(gate(x)) * up(x). A panel of the weight holds 16 outputs of the gate, then the same of up. Items: panels.
 typedef struct {
     const float *x;      // [rows, inputs]
-    const void *weight;  // [2 * ceil(outputs / 16)][inputs][16]
+    const void *weight;  // panels
     float *y;            // [rows, outputs]
     ptrdiff_t rows, inputs, outputs;
     cpu_type type;
@@ -99,7 +101,7 @@ typedef struct {
 
 /// The two products of the routed experts, over the blocks of block alignment. A pair is a (token, slot); its token is
 /// pair / top_k. Entries of `sorted` at or above `pairs` are padding and are skipped.
-/// Items: blocks * panels of y, panels of one block side by side.
+/// Items: blocks * panels of the weight, which for gate-up is gated; panels of one block side by side.
 typedef struct {
     const int32_t *sorted;   // [blocks * block_size] pair indexes
     const int32_t *experts;  // [blocks] physical experts; negative: the block is skipped
@@ -140,12 +142,13 @@ typedef struct {
     ptrdiff_t heads;
 } cpu_rope_args;
 
-/// Causal attention of each token over positions 0 ... its own. Items: tokens * heads, heads of one token side by side.
+/// Causal attention of each token over positions 0 ... its own. Items: kv_heads * ceil(heads / kv_heads / item_heads) *
+/// tokens, tokens side by side; heads of an item, and neighbours in a sequence, pass through their keys together.
 typedef struct {
     cpu_cache cache;
     const float *qkv;  // as cpu_rope_args; only the queries are read
     float *out;        // [tokens, heads * head_dim]
-    ptrdiff_t heads;
+    ptrdiff_t tokens, heads, item_heads;
     float scale;
 } cpu_attention_args;
 

@@ -1,6 +1,6 @@
 // All kernels, compiled once for each instruction set: the sources are written with 16-wide vectors, which the
-// compiler maps to one, two or four registers. An including file defines KERNELS, ISA_NAME, the GEMM tile
-// (TILE_ROWS x TILE_PANELS) and FUSED where the machine has fused multiply-add.
+// compiler maps to one, two or four registers. An including file defines KERNELS, ISA_NAME, the height of
+// product tiles (TILE_ROWS; up to TILE_WHOLE with a whole panel) and FUSED where the machine has fused multiply-add.
 
 #include "../include/cpu_kernels.h"
 
@@ -42,5 +42,5 @@ const cpu_kernels KERNELS = {
     .exponentials = exponentials,
     .probe_read = probe_read,
     .probe_multiply_add = probe_multiply_add,
-    .probe_operations = 2 * 16 * TILE_ROWS * TILE_PANELS,
+    .probe_operations = 2 * CPU_LANES * PROBE_CHAINS,
 };

@@ -1,68 +1,180 @@
-// attention: softmax(q · K / scale) · V over pages, one query and head at a time.
+// attention: softmax(q · K / scale) · V over pages.
 //
 // Method: online softmax (Milakov and Gimelshein, arXiv:1805.02867) over blocks of 128 positions. Blocks lie at fixed
 // positions, so the result depends on the sequence alone, not on how its prompt was cut or what else is in the batch.
+// Rows that read the same keys pass through them together: heads that share a key-value head, of tokens that follow one
+// another. Each row's chains are its own, in ascending order of dimension and position.
 
 enum { BLOCK_PAGES = 8, BLOCK_POSITIONS = BLOCK_PAGES * CPU_PAGE };
+
+// Some rows of one sequence and key-value head, by ascending context.
+typedef struct {
+    const float *keys, *values;  // of the key-value head in page 0
+    ptrdiff_t page_stride;       // floats from page to page
+    const int32_t *pages;        // the sequence's table
+    ptrdiff_t dim;
+    float scale;
+    const float *q[TILE_ROWS];
+    float *out[TILE_ROWS];
+    ptrdiff_t context[TILE_ROWS];
+    float largest[TILE_ROWS], total[TILE_ROWS];
+} attention_rows;
+
+typedef float attention_weights[TILE_ROWS][BLOCK_POSITIONS];
+
+// Scores of R rows from `row` on in one block, count[r] positions of each; -INFINITY behind them. Enough pages at once
+// to hide the latency of a multiply-add.
+INLINE void block_scores(const int R, const attention_rows *a, int row, const int32_t *page, const ptrdiff_t *count,
+                         attention_weights weights) {
+    const int P = TILE_ROWS / R;
+    const i16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const ptrdiff_t pages = (count[R - 1] + CPU_PAGE - 1) / CPU_PAGE;
+    for (ptrdiff_t first = 0; first < pages; first += P) {
+        const float *keys[TILE_ROWS];
+        v16 acc[R][P];
+        UNROLL for (int p = 0; p < P; p++) {
+            // Behind the last page, that one again.
+            keys[p] = a->keys + page[first + p < pages ? first + p : pages - 1] * a->page_stride;
+            UNROLL for (int r = 0; r < R; r++) acc[r][p] = (v16){};
+        }
+        for (ptrdiff_t d = 0; d < a->dim; d++) {
+            v16 key[P];
+            UNROLL for (int p = 0; p < P; p++) key[p] = load(keys[p] + d * CPU_PAGE);
+            UNROLL for (int r = 0; r < R; r++) {
+                v16 value = splat(a->q[row + r][d]);
+                UNROLL for (int p = 0; p < P; p++) acc[r][p] = madd(value, key[p], acc[r][p]);
+            }
+        }
+        for (int p = 0; p < P && first + p < pages; p++)
+            for (int r = 0; r < R; r++) {
+                i16 valid = lane < (int32_t)(count[r] - (first + p) * CPU_PAGE);
+                store(weights[r] + (first + p) * CPU_PAGE, select(valid, acc[r][p] * a->scale, splat(-INFINITY)));
+            }
+    }
+}
+
+// Scores to weights, and each row's state to that behind the block; keep[r] is what becomes of the sums before.
+INLINE void block_softmax(int rows, attention_rows *a, int row, bool is_first, const ptrdiff_t *count,
+                          attention_weights weights, float *keep) {
+    const i16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    for (int r = 0; r < rows; r++) {
+        float *largest = a->largest + row + r, *total = a->total + row + r;
+        v16 top = splat(-INFINITY), block = {};
+        for (ptrdiff_t i = 0; i < count[r]; i += CPU_PAGE) {
+            v16 score = load(weights[r] + i);
+            top = select(score > top, score, top);
+        }
+        float new_largest = maximum(top);
+        if (!is_first && *largest > new_largest) new_largest = *largest;
+        keep[r] = is_first ? 0 : expf(*largest - new_largest);
+        *largest = new_largest;
+        for (ptrdiff_t i = 0; i < count[r]; i += CPU_PAGE) {
+            i16 valid = lane < (int32_t)(count[r] - i);
+            v16 e = select(valid, exponential(load(weights[r] + i) - new_largest), (v16){});
+            block += e;
+            store(weights[r] + i, e);
+        }
+        *total = (is_first ? 0 : *total * keep[r]) + sum(block);
+    }
+}
+
+// out = out * keep + Σ weights[i] * values[i] for R rows and C vectors of the head from column c on, `width` floats at
+// most.
+INLINE void block_values(const int R, const int C, const attention_rows *a, int row, bool is_first,
+                         const int32_t *page, const ptrdiff_t *count, attention_weights weights, const float *keep,
+                         ptrdiff_t c, ptrdiff_t width) {
+    v16 acc[R][C];
+    UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < C; v++)
+        acc[r][v] = is_first ? (v16){} : load_part(a->out[row + r] + c + v * CPU_LANES, width) * keep[r];
+    for (ptrdiff_t first = 0; first < count[0]; first += CPU_PAGE) {
+        const float *values = a->values + page[first / CPU_PAGE] * a->page_stride + c;
+        ptrdiff_t last = count[0] - first < CPU_PAGE ? count[0] - first : CPU_PAGE;
+        for (ptrdiff_t i = 0; i < last; i++) {
+            v16 value[C];
+            UNROLL for (int v = 0; v < C; v++) value[v] = load_part(values + i * a->dim + v * CPU_LANES, width);
+            UNROLL for (int r = 0; r < R; r++) {
+                v16 weight = splat(weights[r][first + i]);
+                UNROLL for (int v = 0; v < C; v++) acc[r][v] = madd(weight, value[v], acc[r][v]);
+            }
+        }
+    }
+    UNROLL for (int r = 0; r < R; r++) {
+        // Later tokens see a few positions more.
+        for (ptrdiff_t i = count[0]; i < count[r]; i++) {
+            const float *values = a->values + page[i / CPU_PAGE] * a->page_stride + i % CPU_PAGE * a->dim + c;
+            UNROLL for (int v = 0; v < C; v++)
+                acc[r][v] = madd(splat(weights[r][i]), load_part(values + v * CPU_LANES, width), acc[r][v]);
+        }
+        UNROLL for (int v = 0; v < C; v++) store_part(a->out[row + r] + c + v * CPU_LANES, acc[r][v], width);
+    }
+}
+
+// The block of positions from `first` on, for the R rows from `row` on, all of which see some of it.
+INLINE void attention_block(const int R, attention_rows *a, int row, ptrdiff_t first) {
+    attention_weights weights;
+    float keep[R];
+    ptrdiff_t count[R], c = 0;
+    const int32_t *page = a->pages + first / CPU_PAGE;
+    for (int r = 0; r < R; r++) {
+        ptrdiff_t left = a->context[row + r] - first;
+        count[r] = left < BLOCK_POSITIONS ? left : BLOCK_POSITIONS;
+    }
+    block_scores(R, a, row, page, count, weights);
+    block_softmax(R, a, row, first == 0, count, weights, keep);
+    // As many accumulators as the registers hold.
+    const int C = 2 * TILE_WHOLE / R >= 4 ? 4 : 2 * TILE_WHOLE / R >= 2 ? 2 : 1;
+    for (; a->dim - c >= C * CPU_LANES; c += C * CPU_LANES)
+        block_values(R, C, a, row, first == 0, page, count, weights, keep, c, CPU_LANES);
+    if (C > 2)
+        for (; a->dim - c >= 2 * CPU_LANES; c += 2 * CPU_LANES)
+            block_values(R, 2, a, row, first == 0, page, count, weights, keep, c, CPU_LANES);
+    for (; c < a->dim; c += CPU_LANES)
+        block_values(R, 1, a, row, first == 0, page, count, weights, keep, c, a->dim - c);
+}
+
+#define ATTENTION_CASE(R) case R: attention_block(R, a, row, first); break;
+
+static void attention_run(attention_rows *a, int rows) {
+    int row = 0;
+    for (ptrdiff_t first = 0; first < a->context[rows - 1]; first += BLOCK_POSITIONS) {
+        while (a->context[row] <= first) row++;
+        switch (rows - row) { HEIGHTS(ATTENTION_CASE) }
+    }
+    for (int r = 0; r < rows; r++)
+        for (ptrdiff_t c = 0; c < a->dim; c += CPU_LANES)
+            store_part(a->out[r] + c, load_part(a->out[r] + c, a->dim - c) / a->total[r], a->dim - c);
+}
 
 static void attention(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
     const cpu_attention_args *a = raw;
     const cpu_cache *cache = &a->cache;
     const ptrdiff_t dim = cache->head_dim, group = a->heads / cache->kv_heads;
-    const i16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    for (ptrdiff_t item = begin; item < end; item++) {
-        ptrdiff_t t = item / a->heads, h = item % a->heads, kv = h / group;
-        ptrdiff_t context = cache->positions[t] + 1;
-        const int32_t *table = cache->tables + cache->sequences[t] * cache->table_stride;
-        const float *q = a->qkv + t * (a->heads + 2 * cache->kv_heads) * dim + h * dim;
-        float *out = a->out + (t * a->heads + h) * dim;
-        float weights[BLOCK_POSITIONS];
-        float largest = -INFINITY, total = 0;
-        for (ptrdiff_t first = 0; first < context; first += BLOCK_POSITIONS) {
-            ptrdiff_t count = context - first < BLOCK_POSITIONS ? context - first : BLOCK_POSITIONS;
-            ptrdiff_t pages = (count + CPU_PAGE - 1) / CPU_PAGE;
-            const int32_t *page = table + first / CPU_PAGE;
-            v16 top = splat(-INFINITY);
-            for (ptrdiff_t p = 0; p < pages; p++) {
-                const float *k = cache->keys + (page[p] * cache->kv_heads + kv) * dim * CPU_PAGE;
-                v16 score = {};
-                for (ptrdiff_t d = 0; d < dim; d++) score = madd(splat(q[d]), load(k + d * CPU_PAGE), score);
-                i16 valid = lane < (int32_t)(count - p * CPU_PAGE);
-                score = select(valid, score * a->scale, splat(-INFINITY));
-                top = select(score > top, score, top);
-                store(weights + p * CPU_PAGE, score);
-            }
-            float new_largest = maximum(top);
-            new_largest = new_largest > largest ? new_largest : largest;
-            float keep = first == 0 ? 0 : expf(largest - new_largest);
-            largest = new_largest;
-            v16 sums = {};
-            for (ptrdiff_t p = 0; p < pages; p++) {
-                i16 valid = lane < (int32_t)(count - p * CPU_PAGE);
-                v16 e = select(valid, exponential(load(weights + p * CPU_PAGE) - largest), (v16){});
-                sums += e;
-                store(weights + p * CPU_PAGE, e);
-            }
-            total = total * keep + sum(sums);
-            for (ptrdiff_t c = 0; c < dim; c += 2 * CPU_PANEL) {
-                ptrdiff_t left = dim - c, right = left - CPU_PANEL;
-                v16 low = {}, high = {};
-                if (first > 0) {
-                    low = load_part(out + c, left) * keep;
-                    if (right > 0) high = load_part(out + c + CPU_PANEL, right) * keep;
+    const ptrdiff_t parts = (group + a->item_heads - 1) / a->item_heads;
+    for (ptrdiff_t item = begin, next; item < end; item = next) {
+        const ptrdiff_t part = item / a->tokens, t = item % a->tokens, kv = part / parts;
+        const ptrdiff_t head = kv * group + part % parts * a->item_heads, last = (kv + 1) * group;
+        const ptrdiff_t heads = last - head < a->item_heads ? last - head : a->item_heads;
+        const ptrdiff_t most = heads < TILE_ROWS ? TILE_ROWS / heads : 1;
+        ptrdiff_t tokens = 1;
+        while (tokens < most && item + tokens < end && t + tokens < a->tokens &&
+               cache->sequences[t + tokens] == cache->sequences[t] &&
+               cache->positions[t + tokens] == cache->positions[t] + tokens)
+            tokens++;
+        next = item + tokens;
+        attention_rows rows = {
+            .keys = cache->keys + kv * dim * CPU_PAGE, .values = cache->values + kv * dim * CPU_PAGE,
+            .page_stride = cache->kv_heads * dim * CPU_PAGE,
+            .pages = cache->tables + cache->sequences[t] * cache->table_stride, .dim = dim, .scale = a->scale};
+        for (ptrdiff_t h = 0; h < heads;) {
+            int count = 0, height = tile_height(heads - h);
+            for (ptrdiff_t token = t; token < t + tokens; token++)
+                for (ptrdiff_t i = head + h; i < head + h + height; i++, count++) {
+                    rows.q[count] = a->qkv + token * (a->heads + 2 * cache->kv_heads) * dim + i * dim;
+                    rows.out[count] = a->out + (token * a->heads + i) * dim;
+                    rows.context[count] = cache->positions[token] + 1;
                 }
-                for (ptrdiff_t i = 0; i < count; i++) {
-                    const float *v = cache->values +
-                                     ((page[i / CPU_PAGE] * cache->kv_heads + kv) * CPU_PAGE + i % CPU_PAGE) * dim + c;
-                    v16 weight = splat(weights[i]);
-                    low = madd(weight, load_part(v, left), low);
-                    if (right > 0) high = madd(weight, load_part(v + CPU_PANEL, right), high);
-                }
-                store_part(out + c, low, left);
-                if (right > 0) store_part(out + c + CPU_PANEL, high, right);
-            }
+            attention_run(&rows, count);
+            h += height;
         }
-        for (ptrdiff_t c = 0; c < dim; c += CPU_PANEL)
-            store_part(out + c, load_part(out + c, dim - c) / total, dim - c);
     }
 }

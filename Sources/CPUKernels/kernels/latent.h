@@ -25,9 +25,9 @@ INLINE void latent_values(const int heads, const cpu_cache *cache, const int32_t
                           const float (*weights)[BLOCK_POSITIONS], const float *keep, ptrdiff_t rank, float *out) {
     const i16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     const ptrdiff_t size = cache->head_dim * CPU_PAGE, whole = count / CPU_PAGE;
-    v16 columns[TILE_ROWS][CPU_PANEL];
-    for (ptrdiff_t c = 0; c < rank; c += CPU_PANEL) {
-        ptrdiff_t width = rank - c < CPU_PANEL ? rank - c : CPU_PANEL;
+    v16 columns[TILE_ROWS][CPU_LANES];
+    for (ptrdiff_t c = 0; c < rank; c += CPU_LANES) {
+        ptrdiff_t width = rank - c < CPU_LANES ? rank - c : CPU_LANES;
         for (ptrdiff_t i = 0; i < width; i++) {
             const float *latent = cache->keys + (c + i) * CPU_PAGE;
             v16 acc[TILE_ROWS] = {};
@@ -44,7 +44,7 @@ INLINE void latent_values(const int heads, const cpu_cache *cache, const int32_t
             for (int h = 0; h < heads; h++) columns[h][i] = acc[h];
         }
         for (int h = 0; h < heads; h++) {
-            for (ptrdiff_t i = width; i < CPU_PANEL; i++) columns[h][i] = (v16){};
+            for (ptrdiff_t i = width; i < CPU_LANES; i++) columns[h][i] = (v16){};
             float *to = out + h * rank + c;
             v16 sum = sums(columns[h]);
             if (keep[h] != 0) sum = madd(load_part(to, width), splat(keep[h]), sum);
@@ -53,10 +53,18 @@ INLINE void latent_values(const int heads, const cpu_cache *cache, const int32_t
     }
 }
 
+// Scores of `heads` heads (a tile_height) at the 16 positions of a page.
+#define SCORE_CASE(R) case R: tile_##R##x1(x, keys, CPU_PAGE, 0, dim, CPU_F32, (v16(*)[1])out); break;
+static void score_tile(int heads, const float *const *x, const char *keys, ptrdiff_t dim, v16 *out) {
+    switch (heads) { HEIGHTS(SCORE_CASE) }
+}
+
 // The running softmax of some heads of a token.
 typedef struct {
     float largest[CPU_LATENT_HEADS], total[CPU_LATENT_HEADS];
 } latent_state;
+
+#define VALUES_CASE(R) case R: latent_values(R, cache, page, count, weights, keep, a->rank, to); break;
 
 // One block of positions, from `first` on, for `heads` heads of a token.
 static void latent_block(const cpu_latent_args *a, ptrdiff_t t, ptrdiff_t first, int heads, const float *query,
@@ -70,17 +78,17 @@ static void latent_block(const cpu_latent_args *a, ptrdiff_t t, ptrdiff_t first,
     for (int head = 0, tall; head < heads; head += tall) {
         tall = tile_height(heads - head);
         const float *x[TILE_ROWS];
-        v16 scores[TILE_ROWS * GROUP], top[TILE_ROWS];
+        v16 scores[TILE_ROWS], top[TILE_ROWS];
         for (int h = 0; h < tall; h++) {
             x[h] = query + (head + h) * dim;
             top[h] = splat(-INFINITY);
         }
         for (ptrdiff_t p = 0; p < pages; p++) {
             const float *keys = cache->keys + page[p] * dim * CPU_PAGE;
-            tile(tall, 1, x, (const char *)keys, 0, dim, CPU_F32, scores);
+            score_tile(tall, x, (const char *)keys, dim, scores);
             i16 valid = lane < (int32_t)(count - p * CPU_PAGE);
             for (int h = 0; h < tall; h++) {
-                v16 score = select(valid, scores[h * GROUP] * a->scale, splat(-INFINITY));
+                v16 score = select(valid, scores[h] * a->scale, splat(-INFINITY));
                 top[h] = select(score > top[h], score, top[h]);
                 store(weights[h] + p * CPU_PAGE, score);
             }
@@ -100,16 +108,7 @@ static void latent_block(const cpu_latent_args *a, ptrdiff_t t, ptrdiff_t first,
             *total = (first == 0 ? 0 : *total * keep[h]) + sum(sum_of_block);
         }
         float *to = out + head * a->rank;
-        switch (tall) {
-#if TILE_ROWS >= 6
-        case 6: latent_values(6, cache, page, count, weights, keep, a->rank, to); break;
-#endif
-#if TILE_ROWS >= 4
-        case 4: latent_values(4, cache, page, count, weights, keep, a->rank, to); break;
-#endif
-        case 2: latent_values(2, cache, page, count, weights, keep, a->rank, to); break;
-        default: latent_values(1, cache, page, count, weights, keep, a->rank, to);
-        }
+        switch (tall) { HEIGHTS(VALUES_CASE) }
     }
 }
 

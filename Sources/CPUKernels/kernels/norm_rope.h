@@ -7,12 +7,12 @@ static void norm(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
         const float *x = a->x + (a->rows ? a->rows[row] : row) * a->x_stride + first;
         float *out = a->out + row * a->out_stride + first;
         v16 squares = {};
-        for (ptrdiff_t c = 0; c < a->width; c += CPU_PANEL) {
+        for (ptrdiff_t c = 0; c < a->width; c += CPU_LANES) {
             v16 v = load_part(x + c, a->width - c);
             squares = madd(v, v, squares);
         }
         float scale = 1.0f / sqrtf(sum(squares) / (float)a->width + a->epsilon);
-        for (ptrdiff_t c = 0; c < a->width; c += CPU_PANEL) {
+        for (ptrdiff_t c = 0; c < a->width; c += CPU_LANES) {
             ptrdiff_t count = a->width - c;
             store_part(out + c, load_part(x + c, count) * scale * load_part(a->weight + c, count), count);
         }

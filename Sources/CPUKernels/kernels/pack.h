@@ -12,7 +12,7 @@ INLINE float element(const cpu_row *row, ptrdiff_t i) {
     return row->scales ? x * row->scales[i / row->scale_columns] : x;
 }
 
-// A row's elements first ..< end, which share a scale, to every 16th float.
+// A row's elements first ..< end, which share a scale, to every 32nd float.
 INLINE void widen_part(const cpu_row *row, ptrdiff_t first, ptrdiff_t end, float scale, float *out) {
     switch (row->type) {
     case CPU_E4M3:
@@ -28,19 +28,24 @@ INLINE uint16_t bits(const cpu_row *row, ptrdiff_t i) {
     return row->elements ? ((const uint16_t *)row->elements)[i] : 0;
 }
 
+// Where a panel keeps the bf16 weight of output r and input k: two inputs side by side.
+INLINE ptrdiff_t narrow_place(ptrdiff_t k, ptrdiff_t r) { return (k / 2 * CPU_PANEL + r) * 2 + k % 2; }
+
 static void pack(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
     const cpu_pack_args *a = raw;
     const cpu_row none = {};
     for (ptrdiff_t panel = begin; panel < end; panel++) {
-        uint16_t *narrow = (uint16_t *)a->panels + panel * a->inputs * CPU_PANEL;
-        float *wide = (float *)a->panels + panel * a->inputs * CPU_PANEL;
+        char *start = (char *)a->panels + panel * panel_bytes(a->inputs, a->type);
+        uint16_t *narrow = (uint16_t *)start;
+        float *wide = (float *)start;
         for (ptrdiff_t r = 0; r < CPU_PANEL; r++) {
             ptrdiff_t output = panel * CPU_PANEL + r;
+            if (a->type == CPU_BF16 && a->inputs % 2) narrow[narrow_place(a->inputs, r)] = 0;
             if (a->transposed) {
                 for (ptrdiff_t k = 0; k < a->inputs; k++) {
                     const cpu_row *row = output < a->outputs ? a->rows + k : &none;
                     if (a->type == CPU_BF16)
-                        narrow[k * CPU_PANEL + r] = bits(row, output);
+                        narrow[narrow_place(k, r)] = bits(row, output);
                     else
                         wide[k * CPU_PANEL + r] = element(row, output);
                 }
@@ -48,7 +53,7 @@ static void pack(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
             }
             const cpu_row row = a->rows[output];
             if (a->type == CPU_BF16)
-                for (ptrdiff_t k = 0; k < a->inputs; k++) narrow[k * CPU_PANEL + r] = bits(&row, k);
+                for (ptrdiff_t k = 0; k < a->inputs; k++) narrow[narrow_place(k, r)] = bits(&row, k);
             else
                 for (ptrdiff_t k = 0, end; k < a->inputs; k = end) {
                     // A division for each block of a scale, not for each element.

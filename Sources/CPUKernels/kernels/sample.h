@@ -5,9 +5,9 @@ static void rows_statistics(const void *restrict raw, ptrdiff_t begin, ptrdiff_t
     for (ptrdiff_t row = begin; row < end; row++) {
         const float *logits = a->logits + row * a->width;
         float best = -INFINITY;
-        ptrdiff_t whole = a->width / CPU_PANEL * CPU_PANEL;
+        ptrdiff_t whole = a->width / CPU_LANES * CPU_LANES;
         v16 top = splat(-INFINITY);
-        for (ptrdiff_t i = 0; i < whole; i += CPU_PANEL) {
+        for (ptrdiff_t i = 0; i < whole; i += CPU_LANES) {
             v16 v = load(logits + i);
             top = select(v > top, v, top);
         }
@@ -16,7 +16,7 @@ static void rows_statistics(const void *restrict raw, ptrdiff_t begin, ptrdiff_t
         ptrdiff_t index = 0;
         while (index < a->width && logits[index] != best) index++;
         v16 sums = {};
-        for (ptrdiff_t i = 0; i < whole; i += CPU_PANEL) {
+        for (ptrdiff_t i = 0; i < whole; i += CPU_LANES) {
             v16 v = load(logits + i);
             sums += select(v == v, exponential(v - best), (v16){});
         }
@@ -32,7 +32,7 @@ static void rows_statistics(const void *restrict raw, ptrdiff_t begin, ptrdiff_t
 
 static void exponentials(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
     const cpu_exp_args *a = raw;
-    for (ptrdiff_t i = begin; i < end; i += CPU_PANEL) {
+    for (ptrdiff_t i = begin; i < end; i += CPU_LANES) {
         ptrdiff_t count = end - i;
         v16 v = (load_part(a->logits + i, count) - a->maximum) / a->temperature;
         // Far below the maximum the probability is zero, not the smallest that `exponential` gives.

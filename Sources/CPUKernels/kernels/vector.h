@@ -10,9 +10,8 @@
 
 typedef float v16 __attribute__((vector_size(64)));
 typedef int32_t i16 __attribute__((vector_size(64)));
-typedef uint16_t h16 __attribute__((vector_size(32)));
 typedef v16 v16_unaligned __attribute__((aligned(4)));
-typedef h16 h16_unaligned __attribute__((aligned(2)));
+typedef i16 i16_unaligned __attribute__((aligned(4)));
 
 INLINE v16 load(const float *p) { return *(const v16_unaligned *)p; }
 INLINE void store(float *p, v16 v) { *(v16_unaligned *)p = v; }
@@ -61,18 +60,18 @@ INLINE float widen_e4m3(uint8_t byte) {
     return x * 0x1p120f;
 }
 
-INLINE v16 load_bf16(const uint16_t *p) {
-    i16 wide = __builtin_convertvector(*(const h16_unaligned *)p, i16) << 16;
-    return (v16)wide;
-}
-
-// A panel's 16 weights of one input.
-INLINE v16 load_weight(const void *panel, ptrdiff_t input, cpu_type type) {
-    return type == CPU_BF16 ? load_bf16((const uint16_t *)panel + input * CPU_PANEL)
-                            : load((const float *)panel + input * CPU_PANEL);
+// 16 weights of one input, the first or second (`half`) of a pair, of `width` that lie side by side.
+INLINE v16 load_weight(const char *weights, ptrdiff_t pair, int half, ptrdiff_t width, cpu_type type) {
+    if (type == CPU_F32) return load((const float *)weights + (2 * pair + half) * width);
+    i16 words = *(const i16_unaligned *)(weights + pair * width * 4);
+    return (v16)(half ? words & (int32_t)0xFFFF0000 : words << 16);
 }
 
 INLINE ptrdiff_t weight_size(cpu_type type) { return type == CPU_F32 ? 4 : 2; }
+
+INLINE ptrdiff_t panel_bytes(ptrdiff_t inputs, cpu_type type) {
+    return (type == CPU_F32 ? inputs : (inputs + 1) / 2 * 2) * CPU_PANEL * weight_size(type);
+}
 
 // Always the same tree, so that a sum's bits depend on the values only.
 INLINE float sum(v16 v) {

@@ -1,4 +1,4 @@
-// CPUBackend+Weights: checkpoint rows into panels, 16 outputs side by side.
+// CPUBackend+Weights: checkpoint rows into panels, 32 outputs side by side.
 //
 // Documented in Backend.
 // swift-format-ignore-file: AllPublicDeclarationsHaveDocumentation
@@ -27,12 +27,13 @@ extension CPUBackend {
     /// The rows of a stack in the order of the panels, padded to whole ones; a transposed stack as it is.
     private static func rows(_ stack: [TensorRows], gated: Bool, panels: Int) -> [cpu_row] {
         if stack[0].isTransposed { return stack[0].kernelRows }
-        let width = Int(CPU_PANEL)
-        var order = [cpu_row](repeating: cpu_row(), count: panels * width)
+        var order = [cpu_row](repeating: cpu_row(), count: panels * Int(CPU_PANEL))
         guard gated else {
             for (place, row) in stack.flatMap(\.kernelRows).enumerated() { order[place] = row }
             return order
         }
+        // A panel is 16 outputs of the gate, then the same of up.
+        let width = Int(CPU_LANES)
         for (half, block) in stack.enumerated() {
             for (place, row) in block.kernelRows.enumerated() {
                 order[(2 * (place / width) + half) * width + place % width] = row
@@ -91,8 +92,10 @@ struct PanelLayout {
         // Mixed types meet in float32, which holds them all.
         let isBF16 = matrices.allSatisfy { $0.allSatisfy { $0.tensor.dtype == .bfloat16 } }
         dtype = isBF16 ? .bfloat16 : .float32
-        panels = (outputs + Int(CPU_PANEL) - 1) / Int(CPU_PANEL) * (gated ? 2 : 1)
-        stride = panels * inputs * Int(CPU_PANEL) * dtype.size
+        panels = CPUBackend.panels(outputs, gated: gated)
+        // Bfloat16 inputs come in pairs.
+        let columns = isBF16 ? (inputs + 1) / 2 * 2 : inputs
+        stride = panels * columns * Int(CPU_PANEL) * dtype.size
     }
 
     func matrix(count: Int, storage: Storage) -> Matrix {

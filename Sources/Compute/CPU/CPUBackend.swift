@@ -21,8 +21,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
     private let pool: WorkerPool
     let kernels: cpu_kernels
 
-    /// Multiply-adds that make a range worth handing to another thread: some 5 µs of work.
-    private static let worthwhile = 1 << 17
+    /// Multiply-adds that make a range worth handing to another thread: a microsecond or two of work.
+    private static let worthwhile = 1 << 15
 
     /// A backend with `threads` threads (nil takes every core) and the instruction set `avx512`, `avx2` or `baseline`
     /// (nil takes the best); nil when this machine lacks `instructionSet`.
@@ -44,7 +44,11 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
         }
     }
 
-    static func panels(_ outputs: Int) -> Int { (outputs + Int(CPU_PANEL) - 1) / Int(CPU_PANEL) }
+    /// Panels of so many outputs; a gated one holds half as many, each twice.
+    static func panels(_ outputs: Int, gated: Bool = false) -> Int {
+        let width = Int(gated ? CPU_LANES : CPU_PANEL)
+        return (outputs + width - 1) / width
+    }
 
     public func embed(_ tokens: TokenLayout, table: Tensor, out: Buffer) {
         guard let type = table.dtype.kernelType else { preconditionFailure("\(table.dtype) is no weight type") }
@@ -109,7 +113,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
             cpu_gated_args(
                 x: x.floats, weight: weight.storage.bytes.baseAddress, y: out.floats, rows: count,
                 inputs: weight.inputs, outputs: weight.outputs, type: weight.kernelType),
-            items: Self.panels(weight.outputs), work: 2 * count * weight.inputs * Int(CPU_PANEL))
+            items: Self.panels(weight.outputs, gated: true), work: count * weight.inputs * Int(CPU_PANEL))
     }
 
     public func headLinear(_ x: Buffer, count: Int, weight: Matrix, out: Buffer) {
@@ -147,12 +151,15 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
                 && heads % cache.shape.heads == 0, "shapes of attend")
         guard tokens.count > 0 else { return }
         let context = Int(tokens.positions[tokens.count - 1]) + 1
+        // Heads that share keys go together, unless they are all that the threads can share.
+        let isSmall = tokens.count * cache.shape.heads < 2 * device.threads
+        let itemHeads = isSmall ? 1 : heads / cache.shape.heads
         run(
             kernels.attention,
             cpu_attention_args(
-                cache: cache.kernelCache(tokens, layer: layer), qkv: qkv.floats, out: out.floats, heads: heads,
-                scale: scale),
-            items: tokens.count * heads, work: 2 * context * cache.shape.headDimension)
+                cache: cache.kernelCache(tokens, layer: layer), qkv: qkv.floats, out: out.floats,
+                tokens: tokens.count, heads: heads, item_heads: itemHeads, scale: scale),
+            items: tokens.count * heads / itemHeads, work: 2 * itemHeads * context * cache.shape.headDimension)
     }
 
     public func storeLatent(
@@ -219,8 +226,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
             top_k: routing.topK, block_size: Routing.blockSize, inputs: gateUp.inputs, outputs: gateUp.outputs,
             expert_stride: gateUp.stride, type: gateUp.kernelType)
         run(
-            kernels.expert_gate_up, arguments, items: routing.blockCount * Self.panels(gateUp.outputs),
-            work: 2 * perBlock * gateUp.inputs * Int(CPU_PANEL))
+            kernels.expert_gate_up, arguments, items: routing.blockCount * Self.panels(gateUp.outputs, gated: true),
+            work: perBlock * gateUp.inputs * Int(CPU_PANEL))
         arguments.x = UnsafePointer(activations.floats)
         arguments.weight = UnsafeRawPointer(down.storage.bytes.baseAddress)
         arguments.scale = routing.weights.baseAddress
