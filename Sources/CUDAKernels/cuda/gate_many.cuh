@@ -44,18 +44,37 @@ __device__ inline void order(entry &first, entry &second) {
     first = better;
 }
 
-// Batcher's odd-even merge sort (Sorting networks and their applications, 1968).
+// Batcher's odd-even merge sort (Sorting networks and their applications, 1968). Templates, since loops of this shape are not
+// unrolled, and what a loop indexes lies in memory.
+template <int FIRST, int COUNT, int APART>
+__device__ inline void merge_halves(entry (&e)[SORTED]) {
+    if constexpr (2 * APART < COUNT) {
+        merge_halves<FIRST, COUNT, 2 * APART>(e);
+        merge_halves<FIRST + APART, COUNT, 2 * APART>(e);
+#pragma unroll
+        for (int i = FIRST + APART; i + APART < FIRST + COUNT; i += 2 * APART) order(e[i], e[i + APART]);
+    } else {
+        order(e[FIRST], e[FIRST + APART]);
+    }
+}
+
+template <int FIRST, int COUNT>
 __device__ inline void sort(entry (&e)[SORTED]) {
+    if constexpr (COUNT > 1) {
+        sort<FIRST, COUNT / 2>(e);
+        sort<FIRST + COUNT / 2, COUNT / 2>(e);
+        merge_halves<FIRST, COUNT, 1>(e);
+    }
+}
+
+// Sorts a list that rises and then falls.
+template <int APART>
+__device__ inline void sort_bitonic(entry (&list)[BEST]) {
+    if constexpr (APART > 0) {
 #pragma unroll
-    for (int run = 1; run < SORTED; run *= 2) {
-#pragma unroll
-        for (int apart = run; apart >= 1; apart /= 2) {
-#pragma unroll
-            for (int i = 0; i + apart < SORTED; i++) {
-                bool opens = i >= apart % run && (i - apart % run) % (2 * apart) < apart;
-                if (opens && i / (2 * run) == (i + apart) / (2 * run)) order(e[i], e[i + apart]);
-            }
-        }
+        for (int i = 0; i < BEST; i++)
+            if (!(i & APART)) order(list[i], list[i + APART]);
+        sort_bitonic<APART / 2>(list);
     }
 }
 
@@ -66,12 +85,7 @@ __device__ inline void merge(entry (&list)[BEST], int distance) {
     for (int i = 0; i < BEST; i++) other[i] = __shfl_xor_sync(ALL_LANES, list[BEST - 1 - i], distance);
 #pragma unroll
     for (int i = 0; i < BEST; i++) list[i] = max(list[i], other[i]);
-#pragma unroll
-    for (int apart = BEST / 2; apart >= 1; apart /= 2) {
-#pragma unroll
-        for (int i = 0; i < BEST; i++)
-            if (!(i & apart)) order(list[i], list[i + apart]);
-    }
+    sort_bitonic<BEST / 2>(list);
 }
 
 // Sum over the row in the order of sixteen lanes, as `ordered_sum`.
@@ -138,7 +152,7 @@ __device__ inline void route_row_of_many(const gate_arguments &a, int token, boo
         }
         all[i] = entry_of(key_of(choice), expert);
     }
-    sort(all);
+    sort<0, SORTED>(all);
 #pragma unroll
     for (int i = 0; i < BEST; i++) list[i] = i < SORTED ? all[i] : 0;
 #pragma unroll
