@@ -17,6 +17,9 @@ static const char align_header_text[] = {
 static const char gate_header_text[] = {
 #embed "cuda/gate.cuh"
     , 0};
+static const char gate_many_text[] = {
+#embed "cuda/gate_many.cuh"
+    , 0};
 static const char align_text[] = {
 #embed "cuda/align.cu"
     , 0};
@@ -36,6 +39,7 @@ static const cuda_source sources[] = {
     {"device.cuh", device_text, true},
     {"align.cuh", align_header_text, true},
     {"gate.cuh", gate_header_text, true},
+    {"gate_many.cuh", gate_many_text, true},
     {"align.cu", align_text, false},
     {"gate.cu", gate_text, false},
     {"route.cu", route_text, false},

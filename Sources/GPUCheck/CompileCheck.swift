@@ -22,7 +22,7 @@ enum CompileCheck {
     ]
 
     /// Every way to align, with and without tables.
-    static let alignments = [(0, 32, 1, 1), (1, 16, 1, 1), (1, 32, 2, 1), (2, 16, 1, 8), (2, 32, 2, 16), (3, 32, 8, 1)]
+    static let alignments = [(0, 32, 1, 1), (1, 16, 1, 1), (1, 32, 2, 1), (2, 16, 1, 8), (2, 32, 1, 16), (3, 32, 8, 1)]
         .flatMap { team, warps, items, parts in
             (0...1).map {
                 KernelSource(
@@ -38,7 +38,9 @@ enum CompileCheck {
                 + gates.flatMap { gate in
                     let constants = CUDAGate.constants(
                         gate.rule, topK: gate.topK, experts: gate.experts, hasBias: gate.hasBias, logits: gate.logits)
-                    return [KernelSource("gate.cu", constants)]
+                    return CUDAGate.lanesPerRow(gate.rule, experts: gate.experts).map {
+                        KernelSource("gate.cu", constants + ["LANES=\($0)"])
+                    }
                         + [(1, 32, 1), (0, 16, 8), (0, 32, 1)].map { few, warps, parts in
                             KernelSource(
                                 "route.cu",

@@ -176,11 +176,16 @@ final class RouteBench {
         try logits.write((0..<tokens * experts * Self.sets).map { _ in random.normal() }, on: stream)
         let ids = try DeviceBuffer<Int32>(device, count: tokens * 8)
         let weights = try DeviceBuffer<Float>(device, count: tokens * 8)
-        try report("\(name), \(tokens) token\(tokens == 1 ? "" : "s")", target: target) { (set) throws(CUDAError) in
-            try gate.choose(
-                logits: logits.address + UInt64(set * tokens * experts * 4), tokens: tokens, weights: weights.address,
-                ids: ids.address, on: stream)
+        func measure(_ name: String, _ target: String, lanes: Int?) throws {
+            try report(name, target: target) { (set) throws(CUDAError) in
+                try gate.choose(
+                    logits: logits.address + UInt64(set * tokens * experts * 4), tokens: tokens,
+                    weights: weights.address, ids: ids.address, lanes: lanes, on: stream)
+            }
         }
+        try measure("\(name), \(tokens) token\(tokens == 1 ? "" : "s")", target, lanes: nil)
+        guard everyLaunch else { return }
+        for lanes in gate.lanesPerRow { try measure("    \(lanes) lanes a row", "", lanes: lanes) }
     }
 
     // MARK: One launch

@@ -95,17 +95,21 @@ extension RouteChecks {
             for tokens in [1, 5, Int.random(in: 6...600, using: &random)] {
                 try self.gate(gate, problem, tokens: tokens, bfloat: false)
             }
+            for lanes in gate.lanesPerRow {
+                try self.gate(
+                    gate, problem, tokens: Int.random(in: 1...99, using: &random), bfloat: false, lanes: lanes)
+            }
         }
         for _ in 0..<(areFew ? 1 : 6) {
             let problem = randomGate()
             let gate = try CUDAGate(
                 device, rule: problem.rule, topK: problem.topK, experts: problem.experts, bias: problem.bias,
                 logits: .bfloat16, on: stream)
-            try self.gate(gate, problem, tokens: 77, bfloat: true)
+            for lanes in gate.lanesPerRow { try self.gate(gate, problem, tokens: 77, bfloat: true, lanes: lanes) }
         }
     }
 
-    func gate(_ gate: CUDAGate, _ problem: GateProblem, tokens: Int, bfloat: Bool) throws {
+    func gate(_ gate: CUDAGate, _ problem: GateProblem, tokens: Int, bfloat: Bool, lanes: Int? = nil) throws {
         var logits = random.logits(tokens: tokens, experts: problem.experts)
         let halves = logits.map { UInt16(truncatingIfNeeded: $0.bitPattern >> 16) }
         if bfloat { logits = halves.map { Float(bitPattern: UInt32($0) << 16) } }
@@ -126,10 +130,11 @@ extension RouteChecks {
         try gate.choose(
             logits: bfloat ? halfInput.address : input.address, tokens: tokens, weights: weights.address,
             ids: ids.address, realTokens: real == nil ? 0 : realTokens.address, dispatch: tables?.row(layer: 1),
-            on: stream)
+            lanes: lanes, on: stream)
         try compare(
             ids, weights, expected, logits: logits, problem,
-            "gate \(problem.rule), top \(problem.topK) of \(problem.experts), bias \(problem.bias != nil), \(tokens) tokens"
+            "gate \(problem.rule), top \(problem.topK) of \(problem.experts), bias \(problem.bias != nil), \(tokens) tokens, "
+                + "\(lanes.map { "\($0)" } ?? "usual") lanes a row"
         )
     }
 

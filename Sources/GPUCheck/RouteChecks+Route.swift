@@ -24,7 +24,8 @@ extension RouteChecks {
                 try route(
                     router, problem, rule, table, tokens: tokens,
                     launches: [nil]
-                        + Self.launches(tokens: tokens, columns: columns, buckets: buckets, device.description))
+                        + Self.launches(tokens: tokens, columns: columns, buckets: buckets, device.description)
+                        .filter { router.fits($0, tokens: tokens) })
             }
         }
     }

@@ -110,7 +110,7 @@ extern "C" __global__ void __launch_bounds__(WARPS * 32) align(const __grid_cons
     int groups = THREADS / t.half, group = threadIdx.x / t.half, column = threadIdx.x - group * t.half;
     if (group < groups) {
         int2 total = make_int2(0, 0), before = make_int2(0, 0);
-#pragma unroll 8
+#pragma unroll 16
         for (int cta = group; cta < parts; cta += groups) {
             unsigned count = __ldcg(counts + cta * t.half + column);
             int2 two = make_int2(count & 0xffff, count >> 16);

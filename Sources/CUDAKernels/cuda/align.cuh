@@ -92,11 +92,12 @@ __device__ void align_few(const align_arguments &a, const FewTables &t, Ids id, 
     low = lane < pairs ? bucket_of(a, low) : -1;
     high = lane + 32 < pairs ? bucket_of(a, high) : -1;
 
-    // This warp's pairs, `warp` and `warp + 32`: their bucket, its pairs, and those of them that come earlier.
-    int mine[2], count[2], earlier[2];
+    // This warp's pairs, `warp` and `warp + 32`: their bucket, its pairs, and those of them that come earlier. No branch, so that
+    // the second pair is worked on while the first waits.
+    constexpr int TURNS = WARPS < 32 ? 1 : 2;
+    int mine[TURNS], count[TURNS], earlier[TURNS], first[TURNS];
 #pragma unroll
-    for (int turn = 0; turn < 2; turn++) {
-        if (warp + 32 * turn >= pairs) break;
+    for (int turn = 0; turn < TURNS; turn++) {
         mine[turn] = __shfl_sync(ALL_LANES, turn ? high : low, warp);
         unsigned equal_low = __ballot_sync(ALL_LANES, low == mine[turn]);
         unsigned equal_high = __ballot_sync(ALL_LANES, high == mine[turn]);
@@ -111,16 +112,17 @@ __device__ void align_few(const align_arguments &a, const FewTables &t, Ids id, 
     __syncthreads();
     int blocks_low = t.blocks[lane], blocks_high = t.blocks[lane + 32];
 #pragma unroll
-    for (int turn = 0; turn < 2; turn++) {
-        if (warp + 32 * turn >= pairs) break;
-        if (mine[turn] < 0 || !takes_rows(a, mine[turn])) continue;
-        int first = __reduce_add_sync(
+    for (int turn = 0; turn < TURNS; turn++)
+        first[turn] = __reduce_add_sync(
             ALL_LANES, (low < mine[turn] ? blocks_low : 0) + (high < mine[turn] ? blocks_high : 0));
-        if (lane == 0) a.sorted[rows_in(a, first) + earlier[turn]] = warp + 32 * turn;
+#pragma unroll
+    for (int turn = 0; turn < TURNS; turn++) {
+        if (mine[turn] < 0 || !takes_rows(a, mine[turn])) continue;
+        if (lane == 0) a.sorted[rows_in(a, first[turn]) + earlier[turn]] = warp + 32 * turn;
         if (earlier[turn] > 0) continue;
         int blocks = blocks_for(a, count[turn]), label = label_of(a, mine[turn]);
 #pragma unroll 1
-        for (int block = lane; block < blocks; block += 32) a.blocks[first + block] = label;
+        for (int block = lane; block < blocks; block += 32) a.blocks[first[turn] + block] = label;
     }
     if (a.record.counts) {
         int *row = record_row(a, pass);
@@ -209,38 +211,38 @@ __device__ inline unsigned sum_warps(const AlignTables &t) {
 // Gives every bucket its rows, from the pairs of this thread's two buckets and those in the CTAs before, and writes the
 // counts to `row` unless it is null. Returns the blocks in use.
 __device__ inline int lay_out(const align_arguments &a, const AlignTables &t, int2 total, int2 before, int *row) {
-    int lane = lane_index(), warp = threadIdx.x >> 5, column = threadIdx.x, warps = (t.half + 31) >> 5;
+    int lane = lane_index(), warp = threadIdx.x >> 5, column = threadIdx.x, warps = (t.half + 31) >> 5, end = 0;
+    int2 blocks = make_int2(0, 0);
     if (warp < warps) {
-        int2 blocks = make_int2(blocks_for(a, total.x), blocks_for(a, total.y));
+        blocks = make_int2(blocks_for(a, total.x), blocks_for(a, total.y));
         if (!PLAIN) {
             if (2 * column >= a.buckets || !takes_rows(a, 2 * column)) blocks.x = 0;
             if (2 * column + 1 >= a.buckets || !takes_rows(a, 2 * column + 1)) blocks.y = 0;
         }
-        int end = blocks.x + blocks.y;
+        end = blocks.x + blocks.y;
 #pragma unroll
         for (int distance = 1; distance < 32; distance <<= 1) {
             int other = __shfl_up_sync(ALL_LANES, end, distance);
             if (lane >= distance) end += other;
         }
-        if (warps > 1) {
-            if (lane == 31) t.sums[warp] = end;
-            meet_first(warps * 32);
-            int sum = lane < warp ? t.sums[lane] : 0;
-            end += __reduce_add_sync(ALL_LANES, sum);
+        if (warps > 1 && lane == 31) t.sums[warp] = end;
+    }
+    if (warps > 1) {
+        __syncthreads();
+        if (warp < warps) end += __reduce_add_sync(ALL_LANES, lane < warp ? t.sums[lane] : 0);
+    }
+    if (column < t.half) {
+        int middle = end - blocks.y, first = middle - blocks.x;
+        int2 start = make_int2(rows_in(a, first), rows_in(a, middle));
+        ((int2 *)t.base)[column] = make_int2(start.x + before.x, start.y + before.y);
+        t.spans[2 * column] = make_int4(start.x + total.x, start.y, first, middle);
+        t.spans[2 * column + 1] = make_int4(start.y + total.y, rows_in(a, end), middle, end);
+        if (column == t.half - 1) t.sums[31] = end;
+        if (PLAIN && row) {
+            if (2 * column < a.experts) row[2 * column] = total.x;
+            if (2 * column + 1 < a.experts) row[2 * column + 1] = total.y;
         }
-        if (column < t.half) {
-            int middle = end - blocks.y, first = middle - blocks.x;
-            int2 start = make_int2(rows_in(a, first), rows_in(a, middle));
-            ((int2 *)t.base)[column] = make_int2(start.x + before.x, start.y + before.y);
-            t.spans[2 * column] = make_int4(start.x + total.x, start.y, first, middle);
-            t.spans[2 * column + 1] = make_int4(start.y + total.y, rows_in(a, end), middle, end);
-            if (column == t.half - 1) t.sums[31] = end;
-            if (PLAIN && row) {
-                if (2 * column < a.experts) row[2 * column] = total.x;
-                if (2 * column + 1 < a.experts) row[2 * column + 1] = total.y;
-            }
-            if (!PLAIN && row) ((int2 *)t.stage)[column] = total;
-        }
+        if (!PLAIN && row) ((int2 *)t.stage)[column] = total;
     }
     __syncthreads();
     int used = t.sums[31];

@@ -1,5 +1,6 @@
-// gate: a warp per row; what one row gets does not depend on the others.
+// gate: rows of logits to experts; what one row gets does not depend on the others. LANES of a warp for each row.
 
+#if LANES == 32
 #include "gate.cuh"
 
 extern "C" __global__ void __launch_bounds__(256) gate_rows(const __grid_constant__ gate_arguments a) {
@@ -11,3 +12,19 @@ extern "C" __global__ void __launch_bounds__(256) gate_rows(const __grid_constan
     wait_for_inputs();
     if (token < a.tokens) route_row(a, token, bias, scratch + warp * SCRATCH);
 }
+#else
+#include "gate_many.cuh"
+
+extern "C" __global__ void __launch_bounds__(256) gate_rows(const __grid_constant__ gate_arguments a) {
+    int token = (blockIdx.x * blockDim.x + threadIdx.x) / LANES;
+    float bias[MINE];
+#pragma unroll
+    for (int i = 0; i < MINE; i++) {
+        int expert = threadIdx.x % LANES + LANES * i;
+        bias[i] = BIAS && expert < EXPERTS ? a.bias[expert] : 0;
+    }
+    let_next_begin();
+    wait_for_inputs();
+    route_row_of_many(a, min(token, a.tokens - 1), token < a.tokens, bias);
+}
+#endif

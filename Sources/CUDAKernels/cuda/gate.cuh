@@ -4,8 +4,8 @@
 // (compile with --fmad=false), sums in the order of sixteen lanes. Ties go to the lower id, NaN counts as -infinity.
 // Compiled in: EXPERTS, TOP_K, SIGMOID, RENORMALIZE, BIAS, GROUPS and KEPT (equal without a choice among groups), and LOGITS:
 // 0 float, 1 bfloat16, 2 half.
-// Method: lane l holds experts l, l + 32, …, as integer keys that order as the floats do; 0 is below every key. A pick is one
-//         reduction over the warp and a ballot; only a tie needs a second reduction.
+// Method: lane l holds experts l, l + 32, …, as integer keys that order as the floats do; 0 is below every key. A pick is two
+//         reductions over the warp: the best key, then the lowest expert that has it.
 #pragma once
 
 #include "device.cuh"
@@ -204,17 +204,10 @@ __device__ inline void gate_row(
     chosen = 0;
 #pragma unroll
     for (int pick = 0; pick < TOP_K; pick++) {
-        unsigned top = __reduce_max_sync(ALL_LANES, best), holders = __ballot_sync(ALL_LANES, best == top);
-        int expert = lane + 32 * at, holder;
-        if (holders & (holders - 1)) {
-            int winner = __reduce_min_sync(ALL_LANES, best == top ? (unsigned)expert : ALL_LANES);
-            holder = winner & 31;
-        } else {
-            holder = __ffs(holders) - 1;
-        }
-        int winner = __shfl_sync(ALL_LANES, expert, holder);
+        unsigned top = __reduce_max_sync(ALL_LANES, best);
+        int winner = __reduce_min_sync(ALL_LANES, best == top ? (unsigned)(lane + 32 * at) : ALL_LANES);
         if (lane == pick) chosen = winner, picked = top;
-        if (pick + 1 < TOP_K && lane == holder) {
+        if (pick + 1 < TOP_K && lane == (winner & 31)) {
 #pragma unroll
             for (int part = 0; part < PER_LANE; part++)
                 if (part == at) key[part] = 0;

@@ -39,9 +39,6 @@ __device__ inline void store_to_cta(void *local, unsigned rank, unsigned value) 
 #endif
 }
 
-// The first `threads` threads of the CTA meet, whole warps.
-__device__ inline void meet_first(unsigned threads) { asm volatile("bar.sync 1, %0;" ::"r"(threads) : "memory"); }
-
 __device__ inline unsigned load_acquire(const unsigned *word) {
     unsigned value;
     asm volatile("ld.acquire.gpu.u32 %0, [%1];" : "=r"(value) : "l"(word) : "memory");

@@ -62,8 +62,8 @@ public struct AlignLaunch: Sendable, Equatable {
             self = alone
         } else if device.hasClusters, pairs <= 16 * 512, buckets <= 1024 {
             self.init(.cluster, warps: 16, parts: pairs <= 8 * 512 ? 8 : 16)
-        } else if device.hasClusters, pairs <= 16 * 2048 {
-            self.init(.cluster, warps: 32, items: pairs <= 16 * 1024 ? 1 : 2, parts: 16)
+        } else if device.hasClusters, pairs <= 16 * 1024 {
+            self.init(.cluster, warps: 32, parts: 16)
         } else {
             let threads = 1024
             guard let items = [1, 2, 4, 8, 16].first(where: { pairs <= device.multiprocessors * threads * $0 }) else {

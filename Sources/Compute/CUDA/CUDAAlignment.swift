@@ -112,7 +112,7 @@ public final class CUDAAlignment {
         let how = cuda_launch(
             grid: UInt32(parts), block: UInt32(launch.warps * 32), shared_bytes: UInt32(shared),
             cluster: launch.team == .cluster ? UInt32(launch.parts) : 0, cooperative: launch.team == .grid,
-            early: launch.team != .grid && device.startsEarly)
+            early: device.startsEarly)
         try kernel.launch(how, on: stream, arguments)
     }
 

@@ -88,6 +88,15 @@ public final class CUDAGate {
     /// Columns of ids and weights.
     public var columns: Int { rule.columns(topK: topK) }
 
+    /// How many lanes of a warp can work on one row, ascending: LANES in gate.cu.
+    public var lanesPerRow: [Int] { Self.lanesPerRow(rule, experts: experts) }
+
+    /// How many lanes of a warp can work on one row of `experts` logits, ascending.
+    public static func lanesPerRow(_ rule: GateRule, experts: Int) -> [Int] {
+        let choosesGroups = rule.groups.map { $0.kept < $0.count } ?? false
+        return (choosesGroups ? [] : [4, 8, 16].filter { experts <= 16 * $0 }) + [32]
+    }
+
     /// Words of scratch of a warp: `SCRATCH` in gate.cuh.
     var scratch: Int {
         guard let groups = rule.groups, groups.kept < groups.count, experts / groups.count % 32 != 0 else { return 0 }
@@ -105,20 +114,25 @@ public final class CUDAGate {
     ///   - dispatch: one layer's replicas; nil for logical ids.
     ///   - firstToken: the number of the first row.
     ///   - bias: device address of the correction bias, `[E]` floats; 0 for the gate's own.
+    ///   - lanes: of a warp, those that work on one row; one of `lanesPerRow`, nil for what suits the number of rows.
     ///   - stream: where it runs.
     /// - Throws: `CUDAError`.
     public func choose(
         logits: UInt64, tokens: Int, weights: UInt64, ids: UInt64, realTokens: UInt64 = 0,
-        dispatch: CUDADispatch.Row? = nil, firstToken: Int = 0, bias: UInt64 = 0, on stream: CUDAStream
+        dispatch: CUDADispatch.Row? = nil, firstToken: Int = 0, bias: UInt64 = 0, lanes: Int? = nil,
+        on stream: CUDAStream
     ) throws(CUDAError) {
         guard tokens > 0 else { return }
-        let kernel = try device.kernels.kernel("gate_rows", of: KernelSource("gate.cu", constants))
+        let multiprocessors = device.description.multiprocessors
+        // A warp per row until every multiprocessor has some, then as many rows per warp as there can be.
+        let lanes = lanes ?? (tokens < 16 * multiprocessors ? 32 : lanesPerRow[0])
+        let kernel = try device.kernels.kernel(
+            "gate_rows", of: KernelSource("gate.cu", constants + ["LANES=\(lanes)"]))
         // Small batches take a multiprocessor per row, large ones eight warps per CTA.
-        let warps = min(
-            8, max(1, (tokens + device.description.multiprocessors - 1) / device.description.multiprocessors))
+        let warps = min(8, max(1, (tokens * lanes / 32 + multiprocessors - 1) / multiprocessors))
         let launch = cuda_launch(
-            grid: UInt32((tokens + warps - 1) / warps), block: UInt32(warps * 32), shared_bytes: 0, cluster: 0,
-            cooperative: false, early: device.startsEarly)
+            grid: UInt32((tokens * lanes + warps * 32 - 1) / (warps * 32)), block: UInt32(warps * 32), shared_bytes: 0,
+            cluster: 0, cooperative: false, early: device.startsEarly)
         var arguments = arguments(
             logits: logits, tokens: tokens, weights: weights, ids: ids, realTokens: realTokens, dispatch: dispatch,
             firstToken: firstToken)

@@ -48,8 +48,12 @@ public final class CUDARouter {
                     warps: pairs <= 512 && alignment.buckets <= 1024 ? 16 : 32,
                     parts: device.description.hasClusters ? 8 : 1)
             }
-        // The kernel has static shared memory besides.
-        return sharedMemory(launch, pairs: pairs) + (8 << 10) <= device.description.sharedMemory ? launch : nil
+        return fits(launch, tokens: tokens) ? launch : nil
+    }
+
+    /// Whether the GPU has the shared memory for `launch`; the kernel has some without asking besides.
+    public func fits(_ launch: Launch, tokens: Int) -> Bool {
+        sharedMemory(launch, pairs: tokens * gate.columns) + (8 << 10) <= device.description.sharedMemory
     }
 
     /// Bytes of dynamic shared memory: the gate's scratch, then the alignment's tables.

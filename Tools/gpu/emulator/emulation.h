@@ -85,13 +85,20 @@ inline unsigned __match_any_sync(unsigned, int value) {
     return mask;
 }
 
-template <class T> T __shfl_sync(unsigned, T value, int lane) {
-    return std::bit_cast<T>(emulated_exchange(std::bit_cast<uint32_t>(value))[lane & 31]);
+template <class T> T __shfl_sync(unsigned, T value, int lane, int width = 32) {
+    int from = (emulated_lane() & ~(width - 1)) + (lane & (width - 1));
+    return std::bit_cast<T>(emulated_exchange(std::bit_cast<uint32_t>(value))[from]);
 }
 
 template <class T> T __shfl_xor_sync(unsigned, T value, int distance) {
     int from = emulated_lane() ^ distance;
-    return std::bit_cast<T>(emulated_exchange(std::bit_cast<uint32_t>(value))[from]);
+    if constexpr (sizeof(T) == 8) {
+        uint64_t bits = std::bit_cast<uint64_t>(value);
+        uint64_t high = emulated_exchange((uint32_t)(bits >> 32))[from];
+        return std::bit_cast<T>(high << 32 | emulated_exchange((uint32_t)bits)[from]);
+    } else {
+        return std::bit_cast<T>(emulated_exchange(std::bit_cast<uint32_t>(value))[from]);
+    }
 }
 
 template <class T> T __shfl_up_sync(unsigned, T value, int distance) {

@@ -8,7 +8,6 @@ __device__ inline void cluster_wait() { emulated_cluster_wait(); }
 __device__ inline void store_to_cta(void *local, unsigned rank, unsigned value) {
     *(unsigned *)emulated_remote(local, rank) = value;
 }
-__device__ inline void meet_first(unsigned threads) { emulated_meet(threads); }
 __device__ inline unsigned load_acquire(const unsigned *word) {
     emulated_yield();
     return __atomic_load_n(word, __ATOMIC_ACQUIRE);
