@@ -14,11 +14,12 @@ public struct IncrementalGoal: Sendable, Equatable {
     /// How much an expert's tokens differ between windows anyway, relative; counts less the more windows
     /// there are to measure it from.
     public var noise: Double
-    /// Most to spend on a layer, in units of about a nanosecond. Counted, so that plans do not depend on the clock.
+    /// Most to spend on a layer per slot, in units of about a nanosecond. Counted, so that plans do not depend on the
+    /// clock. After a jump of the load more of it buys balance; after a drift the default is enough.
     public var effort: Int
 
     /// A goal.
-    public init(target: Double = 0.995, transfers: Int = 30, noise: Double = 0.05, effort: Int = 200_000) {
+    public init(target: Double = 0.995, transfers: Int = 30, noise: Double = 0.05, effort: Int = 60) {
         self.target = target
         self.transfers = transfers
         self.noise = noise
@@ -61,20 +62,21 @@ public struct IncrementalPlan: Sendable, Equatable {
         let shape = try PlanShape(
             slots: present.physicalExperts, ranks: present.ranks, nodes: nodes, groups: nodes
         ).resolved(for: last, grouped: false)
-        var search = TransferSearch(experts: last.experts, shape: shape)
+        let search = TransferSearch(experts: last.experts, shape: shape)
         var map = present.physicalToLogical
         var drifted: [Int] = []
         map.withUnsafeMutableBufferPointer { map in
             guard let map = map.baseAddress else { return }
             let noise = Self.noise(of: windows, search.layer, map: map, assumed: Float(goal.noise))
             let limit = PlanGoal.peak(goal.target)
+            let effort = min(max(0, goal.effort), 1 << 30) * shape.slots
             for layer in 0..<present.layers {
                 let row = map + layer * shape.slots
                 guard Self.fill(search.layer, with: last, layer: layer, map: row) else { continue }
                 let before = search.layer.peak
                 guard before > limit, search.layer.hasDrifted(noise: noise) else { continue }
                 drifted.append(layer)
-                search.improve(limit: limit, most: goal.transfers, effort: goal.effort)
+                search.improve(limit: limit, most: goal.transfers, effort: effort)
                 if search.layer.peak < before { search.layer.writeSlots(row) }
             }
         }

@@ -31,6 +31,8 @@ struct LayerArrangement: ~Copyable {
     let share: UnsafeMutablePointer<Float>
     /// What `share` would be with one replica more; `[E]`.
     let smallerShare: UnsafeMutablePointer<Float>
+    /// What `share` would be with one replica less; infinite where there is only one.
+    let largerShare: UnsafeMutablePointer<Float>
 
     /// Ranks by ascending load, and where each stands in that order; `[G]` each.
     private let order: UnsafeMutablePointer<Int32>
@@ -63,6 +65,7 @@ struct LayerArrangement: ~Copyable {
         counts = .allocate(capacity: experts)
         share = .allocate(capacity: experts)
         smallerShare = .allocate(capacity: experts)
+        largerShare = .allocate(capacity: experts)
         home = .allocate(capacity: experts)
         order = .allocate(capacity: ranks)
         standing = .allocate(capacity: ranks)
@@ -79,6 +82,7 @@ struct LayerArrangement: ~Copyable {
         counts.deallocate()
         share.deallocate()
         smallerShare.deallocate()
+        largerShare.deallocate()
         home.deallocate()
         order.deallocate()
         standing.deallocate()
@@ -98,17 +102,36 @@ struct LayerArrangement: ~Copyable {
 
     /// Takes over which expert lies where; `map`: `[P]`.
     func setSlots(_ map: UnsafePointer<Int32>) {
+        for rank in 0..<ranks { (expertOf + rank * stride).update(from: map + rank * room, count: room) }
+        countReplicas()
+    }
+
+    /// Makes counts, shares and loads those of the slots.
+    func countReplicas() {
         counts.update(repeating: 0, count: experts)
-        for rank in 0..<ranks {
-            for place in 0..<room {
-                let expert = map[rank &* room &+ place]
-                expertOf[rank &* stride &+ place] = expert
-                counts[Int(expert)] &+= 1
-            }
-        }
+        for rank in 0..<ranks { for slot in slots(of: rank) { counts[Int(expertOf[slot])] &+= 1 } }
         for expert in 0..<experts { divide(expert) }
+        weighAll()
+    }
+
+    /// Makes loads those of the shares.
+    func weighAll() {
         for rank in 0..<ranks { weigh(rank) }
         sortRanks()
+    }
+
+    /// Announces that an expert will have more or fewer replicas; slots and `countReplicas` must follow.
+    func recount(_ expert: Int, by change: Int32) {
+        counts[expert] &+= change
+        divide(expert)
+    }
+
+    /// Puts an expert whose replicas were announced into a slot.
+    func put(_ expert: Int, into slot: Int) {
+        let rank = slot / stride
+        rankLoad[rank] += share[expert] - weight[slot]
+        expertOf[slot] = Int32(truncatingIfNeeded: expert)
+        weight[slot] = share[expert]
     }
 
     /// Writes which expert lies where; `map`: `[P]`.
@@ -134,6 +157,14 @@ struct LayerArrangement: ~Copyable {
         var found = false
         for slot in slots(of: rank) { found = found || expertOf[slot] == wanted }
         return found
+    }
+
+    /// Whether an exchange of slots would put a second replica of an expert on a rank.
+    func clashes(_ slot: Int, of first: Int, _ other: Int, of second: Int) -> Bool {
+        let leaving = Int(expertOf[slot])
+        let coming = Int(expertOf[other])
+        return counts[leaving] > 1 && holds(rank: second, expert: leaving)
+            || counts[coming] > 1 && holds(rank: first, expert: coming)
     }
 
     /// The node of a rank.
@@ -212,6 +243,7 @@ struct LayerArrangement: ~Copyable {
     private func divide(_ expert: Int) {
         share[expert] = load[expert] / Float(counts[expert])
         smallerShare[expert] = load[expert] / Float(counts[expert] &+ 1)
+        largerShare[expert] = load[expert] / Float(counts[expert] &- 1)
     }
 
     private func weigh(_ rank: Int) {

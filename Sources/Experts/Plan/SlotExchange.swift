@@ -87,32 +87,25 @@ struct SlotExchange: ~Copyable {
     /// - Parameters:
     ///   - layer: left as it is.
     ///   - limit: a peak of the two ranks that is good enough to stop looking.
-    ///   - own: weights of the slots that the busiest rank may give, others infinite; `[G, stride]`. Nil: all.
-    ///   - others: weights of the slots that its partner may give; nil: all.
-    ///   - offers: how many slots of each rank are in `others`; `[G]`. Nil: all.
     ///   - work: what may be spent, counted down.
     /// - Returns: the exchange; partner -1 where none helps.
-    func single(
-        _ layer: borrowing LayerArrangement, limit: Float, own: UnsafePointer<Float>? = nil,
-        others: UnsafePointer<Float>? = nil, offers: UnsafePointer<Int32>? = nil, work: inout Int
-    ) -> Choice {
+    private func single(_ layer: borrowing LayerArrangement, limit: Float, work: inout Int) -> Choice {
         let heavy = layer.busiest
         let node = layer.node(of: heavy)
         let peak = layer.peak
-        let given = (own ?? UnsafePointer(layer.weight)) + heavy &* layer.stride
-        let taken = others ?? UnsafePointer(layer.weight)
+        let given = layer.weight + heavy &* layer.stride
         var best = Choice(peak: peak - Self.leastGain)
         for place in 0..<layer.ranks - 1 {
             let partner = layer.rank(at: place)
-            guard layer.node(of: partner) == node, offers.map({ $0[partner] > 0 }) ?? true else { continue }
+            guard layer.node(of: partner) == node else { continue }
             let wanted = (peak - layer.rankLoad[partner]) / 2
             guard peak - wanted < best.peak else { break }
             work &-= singleCost
-            let found = nearestExchange(layer, given, taken + partner &* layer.stride, wanted: wanted)
+            let found = nearestExchange(layer, given, layer.weight + partner &* layer.stride, wanted: wanted)
             let result = max(peak - found.moved, layer.rankLoad[partner] + found.moved)
             let slot = heavy &* layer.stride &+ found.place
             let other = partner &* layer.stride &+ found.otherPlace
-            guard result < best.peak, !clashes(layer, slot, of: heavy, other, of: partner) else { continue }
+            guard result < best.peak, !layer.clashes(slot, of: heavy, other, of: partner) else { continue }
             best = Choice(peak: result, partner: partner, slots: (slot, 0), others: (other, 0))
             if result <= limit { break }
         }
@@ -144,8 +137,8 @@ struct SlotExchange: ~Copyable {
                 partner &* layer.stride &+ keyIndex(found.other) >> 16,
                 partner &* layer.stride &+ keyIndex(found.other) & 0xFFFF
             )
-            if clashes(layer, slots.0, of: heavy, others.0, of: partner)
-                || clashes(layer, slots.1, of: heavy, others.1, of: partner)
+            if layer.clashes(slots.0, of: heavy, others.0, of: partner)
+                || layer.clashes(slots.1, of: heavy, others.1, of: partner)
             {
                 continue
             }
@@ -153,16 +146,6 @@ struct SlotExchange: ~Copyable {
             if result <= limit { break }
         }
         return best
-    }
-
-    /// Whether an exchange would put a second replica of an expert on a rank.
-    private func clashes(
-        _ layer: borrowing LayerArrangement, _ slot: Int, of first: Int, _ other: Int, of second: Int
-    ) -> Bool {
-        let leaving = Int(layer.expertOf[slot])
-        let coming = Int(layer.expertOf[other])
-        return layer.counts[leaving] > 1 && layer.holds(rank: second, expert: leaving)
-            || layer.counts[coming] > 1 && layer.holds(rank: first, expert: coming)
     }
 
     /// The places in two ranks whose exchange moves a load nearest to `wanted` from the first to the second.

@@ -1,46 +1,37 @@
 // TransferSearch: balances one layer by moving few experts from where they lie now.
 //
-// Goals in order: no more transfers than allowed, balance, few transfers, speed.
-// Method: first replicas go, one by one, from the expert that needs its extra replica least to the one with the
-//         heaviest share, if that is clearly heavier and heavy enough to matter; each goes where the load is least.
-//         Then slots of the busiest rank are exchanged. Slots that differ from the present placement are exchanged
-//         among themselves for free; with a slot in its place, or between two of those, gains weigh less, as they
-//         cost transfers.
+// Goals in order: no more transfers than allowed, balance of the windows to come, few transfers, speed.
+// Method: first the replica counts are brought to what the load wants, with some of the transfers (ReplicaTransfers).
+//         Then the overload is brought down step by step (TransferStep). When no step helps, what was done on a few
+//         ranks is undone, and the transfers that this frees are spent anew; the best layer is kept. After G. Schrimpf
+//         et al., "Record breaking optimization results using the ruin and recreate principle" (2000).
 
 /// Balancing under a limit of transfers, on the layers of one shape.
 struct TransferSearch: ~Copyable {
-    /// A replica moves only to an expert whose share is this many times what the loser's share becomes.
-    private static let clearly: Float = 1.25
-    /// Shares below this part of the mean rank load can be packed well enough as they are.
-    private static let heavy: Float = 0.45
-    /// How much a gain counts that costs no, one or two transfers.
-    private static let value: [Float] = [1, 0.9, 0.8]
+    /// At most so many ranks are undone at a time.
+    private static let mostRuined: UInt64 = 4
 
     /// The layer under change.
     let layer: LayerArrangement
-    private let exchange: SlotExchange
+    private let step: TransferStep
+    private let replicas: ReplicaTransfers
     /// The expert that lay in each slot at the start; `[G, stride]`.
     private let origin: UnsafeMutablePointer<Int32>
-    /// Weights of the slots that differ from the start, others infinite; `[G, stride]`.
-    private let movedWeight: UnsafeMutablePointer<Float>
-    /// How many such slots each rank has; `[G]`.
-    private let moved: UnsafeMutablePointer<Int32>
-    /// How many such slots there are.
-    private(set) var transfers = 0
+    /// The best slots so far; `[P]`.
+    private let best: UnsafeMutablePointer<Int32>
 
     /// Space for layers of `experts` experts.
     init(experts: Int, shape: PlanShape) {
         layer = LayerArrangement(experts: experts, shape: shape, spill: shape.nodes == 1)
-        exchange = SlotExchange(ranks: shape.ranks, room: shape.slots / shape.ranks)
+        step = TransferStep(experts: experts, slots: shape.slots, stride: layer.stride)
+        replicas = ReplicaTransfers(experts: experts, slots: shape.slots)
         origin = .allocate(capacity: layer.ranks * layer.stride)
-        movedWeight = .allocate(capacity: layer.ranks * layer.stride)
-        moved = .allocate(capacity: layer.ranks)
+        best = .allocate(capacity: shape.slots)
     }
 
     deinit {
         origin.deallocate()
-        movedWeight.deallocate()
-        moved.deallocate()
+        best.deallocate()
     }
 
     /// Balances `layer` from the slots that it has now.
@@ -49,91 +40,86 @@ struct TransferSearch: ~Copyable {
     ///   - limit: largest rank load that is good enough, in units of the mean.
     ///   - most: transfers allowed.
     ///   - effort: what may be spent, in units of about a nanosecond.
-    mutating func improve(limit: Float, most: Int, effort: Int) {
-        let size = layer.ranks * layer.stride
-        transfers = 0
-        origin.update(from: layer.expertOf, count: size)
+    func improve(limit: Float, most: Int, effort: Int) {
+        origin.update(from: layer.expertOf, count: layer.ranks * layer.stride)
         layer.settleHomes()
-        while layer.peak > limit, transfers < most, moveReplica() { transfers += 1 }
-        moved.update(repeating: 0, count: layer.ranks)
-        for slot in 0..<size {
-            let isMoved = layer.expertOf[slot] != origin[slot]
-            movedWeight[slot] = isMoved ? layer.weight[slot] : .infinity
-            if isMoved { countMoved(1, at: slot) }
-        }
+        replicas.move(in: layer, most: most)
         var work = effort
-        while layer.peak > limit, work > 0, exchangeOnce(limit: limit, most: most, work: &work) {}
-    }
-
-    /// Moves one replica to an expert that needs it more; false where none clearly does.
-    private func moveReplica() -> Bool {
-        var gaining = -1
-        var losing = -1
-        var heaviest = Self.heavy
-        var lightest = Float.infinity
-        for expert in 0..<layer.experts {
-            let count = Int(layer.counts[expert])
-            if layer.share[expert] > heaviest, count < layer.ranks {
-                heaviest = layer.share[expert]
-                gaining = expert
-            }
-            guard count > 1 else { continue }
-            let rest = layer.load[expert] / Float(count - 1)
-            if rest < lightest {
-                lightest = rest
-                losing = expert
+        descend(limit: limit, most: most, isThorough: false, work: &work)
+        var least = overload
+        layer.writeSlots(best)
+        var state: UInt64 = 0x9E37_79B9_7F4A_7C15
+        while layer.peak > limit, work > 0 {
+            ruin(&state)
+            descend(limit: limit, most: most, isThorough: true, work: &work)
+            if overload < least, transfers <= most {
+                least = overload
+                layer.writeSlots(best)
+            } else {
+                layer.setSlots(best)
             }
         }
-        guard gaining >= 0, losing >= 0, gaining != losing, lightest * Self.clearly < heaviest else { return false }
-        for place in 0..<layer.ranks {
-            let rank = layer.rank(at: place)
-            guard layer.mayHold(rank, gaining), !layer.holds(rank: rank, expert: gaining) else { continue }
-            for slot in layer.slots(of: rank) where Int(layer.expertOf[slot]) == losing {
-                layer.replace(slot, by: gaining)
-                return true
+    }
+
+    /// The sum of what ranks carry too much, squared.
+    private var overload: Float {
+        var sum: Float = 0
+        for rank in 0..<layer.ranks { sum += TransferStep.overload(layer.rankLoad[rank]) }
+        return sum
+    }
+
+    /// How many slots differ from the start.
+    private var transfers: Int {
+        var count = 0
+        for slot in 0..<layer.ranks * layer.stride where layer.expertOf[slot] != origin[slot] { count &+= 1 }
+        return count
+    }
+
+    /// Takes the best step until none helps.
+    private func descend(limit: Float, most: Int, isThorough: Bool, work: inout Int) {
+        var spare = most - transfers
+        while layer.peak > limit, work > 0, spare >= 0 {
+            let choice = step.best(
+                for: layer, origin: origin, spare: spare, isThorough: isThorough, work: &work)
+            guard choice.slot >= 0 else { return }
+            if choice.other >= 0 {
+                layer.swap(
+                    choice.slot, of: choice.slot / layer.stride, with: choice.other, of: choice.other / layer.stride)
+            } else {
+                layer.replace(choice.slot, by: choice.expert)
+            }
+            spare = most - transfers
+        }
+    }
+
+    /// Undoes the transfers of some ranks, mostly of the busiest too, as far as that leaves no expert without a slot.
+    private func ruin(_ state: inout UInt64) {
+        func random(_ count: UInt64) -> Int {
+            state ^= state << 13
+            state ^= state >> 7
+            state ^= state << 17
+            return Int(((state >> 32) * count) >> 32)
+        }
+        let count = 1 + random(Self.mostRuined)
+        for turn in 0..<count {
+            let rank = turn == 0 && random(3) > 0 ? layer.busiest : random(UInt64(layer.ranks))
+            for slot in layer.slots(of: rank) where layer.expertOf[slot] != origin[slot] { undo(slot, of: rank) }
+        }
+    }
+
+    /// Brings back what lay in a slot.
+    private func undo(_ slot: Int, of rank: Int) {
+        let expert = Int(layer.expertOf[slot])
+        if layer.counts[expert] > 1 {
+            guard !layer.holds(rank: rank, expert: Int(origin[slot])) else { return }
+            layer.replace(slot, by: Int(origin[slot]))
+        } else {
+            for home in 0..<layer.ranks where home != rank {
+                for other in layer.slots(of: home)
+                where Int(origin[other]) == expert && !layer.clashes(slot, of: rank, other, of: home) {
+                    return layer.swap(slot, of: rank, with: other, of: home)
+                }
             }
         }
-        return false
-    }
-
-    /// Makes the exchange with the best gain for its transfers; false where none helps.
-    private mutating func exchangeOnce(limit: Float, most: Int, work: inout Int) -> Bool {
-        var best: SlotExchange.Choice?
-        var bestValue: Float = 0
-        for (giveMoved, takeMoved) in [(true, true), (true, false), (false, true), (false, false)] {
-            let cost = (giveMoved ? 0 : 1) + (takeMoved ? 0 : 1)
-            guard transfers + cost <= most else { continue }
-            guard !giveMoved || moved[layer.busiest] > 0, !takeMoved || transfers > 0 else { continue }
-            let found = exchange.single(
-                layer, limit: limit, own: giveMoved ? UnsafePointer(movedWeight) : nil,
-                others: takeMoved ? UnsafePointer(movedWeight) : nil, offers: takeMoved ? UnsafePointer(moved) : nil,
-                work: &work)
-            guard found.partner >= 0 else { continue }
-            let value = (layer.peak - max(limit, found.peak)) * Self.value[cost]
-            if value > bestValue {
-                bestValue = value
-                best = found
-            }
-            if found.peak <= limit { break }
-        }
-        guard let best else { return false }
-        layer.swap(best.slots.0, of: layer.busiest, with: best.others.0, of: best.partner)
-        note(best.slots.0)
-        note(best.others.0)
-        return true
-    }
-
-    /// Brings what is known about a slot's move up to date.
-    private mutating func note(_ slot: Int) {
-        let change: Int32 = (layer.expertOf[slot] != origin[slot] ? 1 : 0) - (movedWeight[slot] < .infinity ? 1 : 0)
-        movedWeight[slot] = layer.expertOf[slot] != origin[slot] ? layer.weight[slot] : .infinity
-        countMoved(change, at: slot)
-        transfers += Int(change)
-    }
-
-    /// Counts a slot of a rank as moved or not. Not with `+=`: Swift 6.3 makes bad code of it for the thread sanitizer.
-    private func countMoved(_ change: Int32, at slot: Int) {
-        let rank = slot / layer.stride
-        moved[rank] = moved[rank] + change
     }
 }
