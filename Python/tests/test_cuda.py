@@ -18,7 +18,18 @@ try:
 except ImportError:
     IS_EMULATED = HAS_GPU = emulated_torch.is_emulated()
     if IS_EMULATED:
-        torch = sys.modules["torch"] = emulated_torch.module()
+        torch = emulated_torch.module()
+
+
+def setUpModule():
+    # Only here: elsewhere tests of torch are skipped where there is none.
+    if IS_EMULATED:
+        sys.modules["torch"] = torch
+
+
+def tearDownModule():
+    if IS_EMULATED:
+        del sys.modules["torch"]
 
 
 def on_gpu(array):
