@@ -23,8 +23,8 @@ extern "C" __global__ void __launch_bounds__(256) gate_rows(const __grid_constan
         int expert = threadIdx.x % LANES + LANES * i;
         bias[i] = BIAS && expert < EXPERTS ? a.bias[expert] : 0;
     }
-    let_next_begin();
     wait_for_inputs();
     route_row_of_many(a, min(token, a.tokens - 1), token < a.tokens, bias);
+    let_next_begin();  // no earlier: what begins takes room from CTAs that are still to run
 }
 #endif

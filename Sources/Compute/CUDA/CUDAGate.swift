@@ -124,8 +124,8 @@ public final class CUDAGate {
     ) throws(CUDAError) {
         guard tokens > 0 else { return }
         let multiprocessors = device.description.multiprocessors
-        // A warp per row until every multiprocessor has some, then as many rows per warp as there can be.
-        let lanes = lanes ?? (tokens < 16 * multiprocessors ? 32 : lanesPerRow[0])
+        // A warp per row until every multiprocessor has some, then as many rows per warp as there can be; two of them do not pay.
+        let lanes = lanes ?? (tokens < 16 * multiprocessors || lanesPerRow[0] == 16 ? 32 : lanesPerRow[0])
         let kernel = try device.kernels.kernel(
             "gate_rows", of: KernelSource("gate.cu", constants + ["LANES=\(lanes)"]))
         // Small batches take a multiprocessor per row, large ones eight warps per CTA.

@@ -76,8 +76,9 @@ public final class KernelCache {
         }
         var handle: UnsafeMutableRawPointer?
         try check(nv_cuModuleGetFunction(&handle, module, name), "find kernel \(name) in \(source.file)")
-        // Numbers of CUfunction_attribute. What every CTA has without asking is 48 KiB.
-        if sharedMemory > 48 << 10 {
+        // Numbers of CUfunction_attribute. What every CTA has without asking is 48 KiB, static memory included, of which no
+        // kernel has more than eight.
+        if sharedMemory > 40 << 10 {
             try check(
                 nv_cuFuncSetAttribute(handle, 8, Int32(truncatingIfNeeded: sharedMemory)),
                 "allow \(name) \(sharedMemory) bytes of shared memory")
