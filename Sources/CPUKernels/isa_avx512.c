@@ -7,6 +7,7 @@
 #define TILE_ROWS 8
 #define TILE_WHOLE 8
 #define FUSED 1
+#define PERMUTES 1
 #include "kernels/all.h"
 #pragma clang attribute pop
 #else

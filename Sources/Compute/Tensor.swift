@@ -159,6 +159,16 @@ public struct Buffer: Sendable {
     }
 }
 
+/// How exactly weights are kept.
+public enum WeightPrecision: String, Sendable, CaseIterable {
+    /// As the checkpoint has them: bfloat16, or float32 for all else.
+    case stored
+    /// Symmetric, groups of 32 inputs with a bfloat16 scale: 8.5 bits for a weight.
+    case int8
+    /// Symmetric, groups of 32 inputs with a bfloat16 scale: 4.5 bits for a weight.
+    case int4
+}
+
 /// A weight matrix, or one per expert, in the layout that a device computes with.
 public struct Matrix: Sendable {
     /// What a matrix computes.
@@ -169,8 +179,10 @@ public struct Matrix: Sendable {
     public let count: Int
     /// Whether gate and up panels alternate; `outputs` then counts the outputs of the pair.
     public let isGated: Bool
-    /// Type of the elements in the layout.
+    /// Type of the elements in the layout, unless they are quantized.
     public let dtype: DType
+    /// How the elements are quantized.
+    public let precision: WeightPrecision
     let storage: Storage
 
     /// Bytes from one matrix to the next.

@@ -25,6 +25,11 @@ public final class WeightLoader {
     private let source: any WeightSource
     private let layout: any WeightLayout
     private let progress: (Int) -> Void
+    /// How exactly matrices are kept: routers, norms and embeddings always as they are stored.
+    private let precision: WeightPrecision
+    /// That of what adds to the residual stream or is no routed expert: four bits are for the experts' gates and ups alone,
+    /// which are most of the weights and bear it best.
+    private var densePrecision: WeightPrecision { precision == .int4 ? .int8 : precision }
     /// How 8-bit matrices are scaled.
     var scaleBlocks = ScaleBlocks()
     /// Parameters loaded so far, a tied embedding counted once.
@@ -41,8 +46,12 @@ public final class WeightLoader {
     public private(set) var mappedBytes = 0
 
     /// A loader that calls `progress` with the bytes in place after every weight.
-    public init(_ source: any WeightSource, backend: any WeightLayout, progress: @escaping (Int) -> Void = { _ in }) {
+    public init(
+        _ source: any WeightSource, backend: any WeightLayout, precision: WeightPrecision = .stored,
+        progress: @escaping (Int) -> Void = { _ in }
+    ) {
         self.source = source
+        self.precision = precision
         layout = backend
         self.progress = progress
     }
@@ -74,13 +83,28 @@ public final class WeightLoader {
         return vector
     }
 
+    /// What a matrix is for.
+    enum Role {
+        /// 8 bits at least.
+        case ordinary
+        /// A gate that decides: always as it is stored.
+        case gate
+    }
+
     /// A matrix whose row blocks are `parts`; not `isNew` if they are loaded already in another layout.
-    func matrix(_ parts: [NamedRows], inputs: Int, isNew: Bool = true) throws(ModelFileError) -> Matrix {
+    func matrix(
+        _ parts: [NamedRows], inputs: Int, role: Role = .ordinary, isNew: Bool = true
+    ) throws(ModelFileError) -> Matrix {
         var rows: [TensorRows] = []
         for part in parts {
             rows.append(TensorRows(try find(part.name, [part.total, inputs]), rows: part.rows))
         }
-        let matrix = layout.makeMatrix([rows], gated: false)
+        let precision: WeightPrecision =
+            switch role {
+            case .ordinary: densePrecision
+            case .gate: .stored
+            }
+        let matrix = layout.makeMatrix([rows], gated: false, precision: precision)
         matrixBytes += matrix.byteCount
         if isNew { count(rows) }
         return matrix
@@ -98,11 +122,11 @@ public final class WeightLoader {
         return matrix
     }
 
-    /// The matrices `names` of all experts, each `[outputs, inputs]`.
+    /// The down projections `names` of all experts, each `[outputs, inputs]`.
     func experts(_ names: [String], outputs: Int, inputs: Int) throws(ModelFileError) -> Matrix {
         var stacks: [[TensorRows]] = []
         for name in names { stacks.append([TensorRows(try find(name, [outputs, inputs]))]) }
-        let matrix = layout.makeMatrix(stacks, gated: false)
+        let matrix = layout.makeMatrix(stacks, gated: false, precision: densePrecision)
         matrixBytes += matrix.byteCount
         expertBytes += matrix.byteCount
         for stack in stacks { count(stack) }
@@ -114,7 +138,7 @@ public final class WeightLoader {
     func gatedExperts(
         _ pairs: [(gate: String, up: String)], outputs: Int, inputs: Int
     ) throws(ModelFileError) -> Matrix {
-        let matrix = try gated(pairs, outputs: outputs, inputs: inputs)
+        let matrix = try gated(pairs, outputs: outputs, inputs: inputs, precision: precision)
         expertBytes += matrix.byteCount
         expertParameters += 2 * pairs.count * outputs * inputs
         return matrix
@@ -122,11 +146,11 @@ public final class WeightLoader {
 
     /// Gate and up projection of one MLP, both `[outputs, inputs]`.
     func gatedMatrix(gate: String, up: String, outputs: Int, inputs: Int) throws(ModelFileError) -> Matrix {
-        try gated([(gate, up)], outputs: outputs, inputs: inputs)
+        try gated([(gate, up)], outputs: outputs, inputs: inputs, precision: densePrecision)
     }
 
     private func gated(
-        _ pairs: [(gate: String, up: String)], outputs: Int, inputs: Int
+        _ pairs: [(gate: String, up: String)], outputs: Int, inputs: Int, precision: WeightPrecision
     ) throws(ModelFileError) -> Matrix {
         var stacks: [[TensorRows]] = []
         for pair in pairs {
@@ -135,7 +159,7 @@ public final class WeightLoader {
                 TensorRows(try find(pair.up, [outputs, inputs])),
             ])
         }
-        let matrix = layout.makeMatrix(stacks, gated: true)
+        let matrix = layout.makeMatrix(stacks, gated: true, precision: precision)
         matrixBytes += matrix.byteCount
         for stack in stacks { count(stack) }
         return matrix

@@ -20,12 +20,16 @@ public struct WeightSurvey: Sendable {
     /// - Parameters:
     ///   - configuration: the model's numbers.
     ///   - source: where its weights are; nil supposes that all are there, in bfloat16 or as `configuration` says.
+    ///   - precision: how exactly matrices are kept.
     ///   - mostProblems: ends the survey when so many have been found.
-    public init(_ configuration: ModelConfiguration, of source: (any WeightSource)?, mostProblems: Int = 1) {
+    public init(
+        _ configuration: ModelConfiguration, of source: (any WeightSource)?, precision: WeightPrecision = .stored,
+        mostProblems: Int = 1
+    ) {
         let layout = CPULayoutSize()
         let inspector = Inspector(
             source, dtype: configuration.dtype == .float32 ? .float32 : .bfloat16, most: mostProblems)
-        let loader = WeightLoader(inspector, backend: layout)
+        let loader = WeightLoader(inspector, backend: layout, precision: precision)
         do {
             // No angles: the shapes of weights do not depend on positions.
             _ = try ModelRegistry.load(configuration, weights: loader, positions: 0, file: "config.json")

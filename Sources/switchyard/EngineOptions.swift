@@ -19,6 +19,14 @@ enum LoadFormatChoice: String, ExpressibleByArgument, CaseIterable {
     var format: LoadFormat { self == .dummy ? .dummy : .auto }
 }
 
+/// How weights are kept.
+enum QuantizationChoice: String, ExpressibleByArgument, CaseIterable {
+    case int8, int4
+
+    /// The loader's name for it.
+    var precision: WeightPrecision { self == .int8 ? .int8 : .int4 }
+}
+
 /// Who joins the batch next, by sglang's names.
 enum SchedulePolicyChoice: String, ExpressibleByArgument, CaseIterable {
     case fcfs, lpm

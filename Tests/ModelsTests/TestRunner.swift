@@ -18,13 +18,16 @@ final class TestRunner {
     private let pages: [Int32]
     private let limit: Int
 
-    init(_ files: ModelFiles, threads: Int = 1, instructionSet: String? = nil, limit: Int = 256) throws {
+    init(
+        _ files: ModelFiles, threads: Int = 1, instructionSet: String? = nil, precision: WeightPrecision = .stored,
+        limit: Int = 256
+    ) throws {
         let configuration = try ModelConfiguration(files)
         guard let backend = CPUBackend(threads: threads, instructionSet: instructionSet) else {
             throw CocoaError(.featureUnsupported)
         }
         self.backend = backend
-        let loader = WeightLoader(try Checkpoint(files), backend: backend)
+        let loader = WeightLoader(try Checkpoint(files), backend: backend, precision: precision)
         model = try ModelRegistry.load(configuration, weights: loader, positions: limit, file: files.path)
         workspace = Workspace(configuration, tokens: limit, logitRows: limit)
         // Pages in descending order, so that a page's number and place differ.

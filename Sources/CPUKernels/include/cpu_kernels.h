@@ -9,7 +9,9 @@
 //
 // Weights are in *panels*: 32 outputs side by side, zero where an output is missing, so that whoever computes a panel reads
 // one stream of memory. F32: [ceil(outputs / 32)][inputs][32]. BF16: two inputs to a word,
-// [ceil(outputs / 32)][ceil(inputs / 2)][32][2], so that a shift or a mask widens sixteen of them.
+// [ceil(outputs / 32)][ceil(inputs / 2)][32][2], so that a shift or a mask widens sixteen of them. INT8 and INT4 are
+// quantized, symmetrically, in groups of 32 inputs (their number must be a multiple): for each group 32 bf16 scales, then
+// [32 inputs][32] bytes, or [4][32] words of eight inputs each, the first in the lowest bits, 8 standing for zero.
 #pragma once
 
 #include <stdbool.h>
@@ -19,10 +21,14 @@
 /// Floats in a vector, outputs in a panel, and positions in a page of the KV cache.
 enum { CPU_LANES = 16, CPU_PANEL = 2 * CPU_LANES, CPU_PAGE = CPU_LANES };
 
+/// Inputs that share a scale.
+enum { CPU_GROUP = 32 };
+
 /// The most tokens, and heads of each, that an item of latent attention computes.
 enum { CPU_LATENT_TOKENS = 8, CPU_LATENT_HEADS = 16 };
 
-typedef enum { CPU_F32 = 0, CPU_BF16 = 1, CPU_F16 = 2, CPU_E4M3 = 3 } cpu_type;
+/// The last two are of panels only.
+typedef enum { CPU_F32 = 0, CPU_BF16 = 1, CPU_F16 = 2, CPU_E4M3 = 3, CPU_INT8 = 4, CPU_INT4 = 5 } cpu_type;
 
 typedef void (*cpu_kernel)(const void *args, ptrdiff_t begin, ptrdiff_t end);
 
@@ -34,12 +40,12 @@ typedef struct {
     cpu_type type;
 } cpu_row;
 
-/// Copies rows into panels, widened to F32 unless panels and all rows are BF16. Items: panels.
+/// Copies rows into panels: widened to F32, quantized, or as they are if panels and all rows are BF16. Items: panels.
 typedef struct {
     const cpu_row *rows;  // [panels * 32], one for each output; transposed: [inputs], one for each input
     void *panels;
     ptrdiff_t inputs, outputs;
-    cpu_type type;    // of the panels: CPU_F32 or CPU_BF16
+    cpu_type type;    // of the panels: CPU_F32, CPU_BF16, or, unless transposed, CPU_INT8 or CPU_INT4
     bool transposed;  // whether a row holds the weights of one input
 } cpu_pack_args;
 
@@ -77,7 +83,7 @@ typedef struct {
     float *y;             // [rows, outputs]
     ptrdiff_t rows, inputs, outputs;
     ptrdiff_t x_stride, y_stride;  // floats from row to row
-    cpu_type type;        // of the weight: CPU_F32 or CPU_BF16
+    cpu_type type;        // of the weight
     bool accumulate;      // whether y's old value is added
 } cpu_linear_args;
 

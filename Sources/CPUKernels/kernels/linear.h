@@ -40,6 +40,44 @@ enum {
         }                                                                                                         \
     }
 
+// As DEFINE_TILE, over quantized panels from vector `half` of a panel on. Each group has a chain of its own, which its
+// scale adds to the output's.
+#define DEFINE_GROUPED(R, P)                                                                                      \
+    INLINE void grouped_##R##x##P(const float *const *x, const char *panel, int half, int ahead,                  \
+                                  ptrdiff_t inputs, cpu_type type, v16 out[R][P]) {                               \
+        v16 acc[R][P];                                                                                            \
+        UNROLL for (int r = 0; r < R; r++) UNROLL for (int p = 0; p < P; p++) acc[r][p] = (v16){};                \
+        _Pragma("clang loop unroll(disable)") for (ptrdiff_t first = 0; first < inputs; first += CPU_GROUP) {     \
+            const char *group = panel + first / CPU_GROUP * group_bytes(type), *weights = group + 2 * CPU_PANEL;  \
+            v16 part[R][P];                                                                                       \
+            UNROLL for (int r = 0; r < R; r++) UNROLL for (int p = 0; p < P; p++) part[r][p] = (v16){};           \
+            if (ahead) __builtin_prefetch(group + AHEAD + group_bytes(type) - 64);                                \
+            _Pragma("clang loop unroll(disable)") for (int k = 0; k < CPU_GROUP; k += 8) {                        \
+                i16 words[P];                                                                                     \
+                UNROLL for (int p = 0; p < P; p++)                                                                \
+                    if (type == CPU_INT4) words[p] = *(const i16_unaligned *)(weights + 16 * k + 64 * (half + p));\
+                const int bytes = type == CPU_INT8 ? 8 * CPU_PANEL : 4 * CPU_PANEL;                               \
+                UNROLL for (int line = 0; line < ahead * bytes; line += 64)                                       \
+                    __builtin_prefetch(group + AHEAD + k / 8 * bytes + line);                                     \
+                UNROLL for (int i = 0; i < 8; i++) {                                                              \
+                    v16 w[P];                                                                                     \
+                    UNROLL for (int p = 0; p < P; p++)                                                            \
+                        w[p] = type == CPU_INT8 ? load_int8(weights + (k + i) * CPU_PANEL + 16 * (half + p))      \
+                                                : code_int4(words[p], i);                                         \
+                    UNROLL for (int r = 0; r < R; r++) {                                                          \
+                        v16 value = splat(x[r][first + k + i]);                                                   \
+                        UNROLL for (int p = 0; p < P; p++) part[r][p] = madd(value, w[p], part[r][p]);            \
+                    }                                                                                             \
+                }                                                                                                 \
+            }                                                                                                     \
+            UNROLL for (int p = 0; p < P; p++) {                                                                  \
+                v16 scale = load_bf16(group + 2 * CPU_LANES * (half + p));                                        \
+                UNROLL for (int r = 0; r < R; r++) acc[r][p] = madd(part[r][p], scale, acc[r][p]);                \
+            }                                                                                                     \
+        }                                                                                                         \
+        UNROLL for (int r = 0; r < R; r++) UNROLL for (int p = 0; p < P; p++) out[r][p] = acc[r][p];              \
+    }
+
 // Heights of tiles, TILE_ROWS at most.
 #if TILE_ROWS == 8
 #define HEIGHTS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
@@ -51,7 +89,7 @@ enum {
 #define HEIGHTS(X) X(1) X(2)
 #endif
 
-#define DEFINE_TILES(R) DEFINE_TILE(R, 1) DEFINE_TILE(R, 2)
+#define DEFINE_TILES(R) DEFINE_TILE(R, 1) DEFINE_TILE(R, 2) DEFINE_GROUPED(R, 1) DEFINE_GROUPED(R, 2)
 HEIGHTS(DEFINE_TILES)
 
 // Rows of the next tile when `left` rows remain: tiles of about the same height.
@@ -70,12 +108,22 @@ INLINE int tile_height(ptrdiff_t left) {
         tile_##R##x1(x, panel + 64, CPU_PANEL, 0, inputs, type, t[1]);                                            \
         for (int r = 0; r < R; r++) out[2 * r] = t[0][r][0], out[2 * r + 1] = t[1][r][0];                         \
     }
+#define RUN_GROUPED(R, type)                                                                                      \
+    if (R <= TILE_WHOLE) {                                                                                        \
+        grouped_##R##x2(x, panel, 0, 1, inputs, type, (v16(*)[2])out);                                            \
+    } else {                                                                                                      \
+        v16 t[2][R][1];                                                                                           \
+        grouped_##R##x1(x, panel, 0, 1, inputs, type, t[0]);                                                      \
+        grouped_##R##x1(x, panel, 1, 0, inputs, type, t[1]);                                                      \
+        for (int r = 0; r < R; r++) out[2 * r] = t[0][r][0], out[2 * r + 1] = t[1][r][0];                         \
+    }
 #define PANEL_CASE(R)                                                                                             \
     case R:                                                                                                       \
-        if (type == CPU_BF16) {                                                                                   \
-            RUN_PANEL(R, CPU_BF16)                                                                                \
-        } else {                                                                                                  \
-            RUN_PANEL(R, CPU_F32)                                                                                 \
+        switch (type) {                                                                                           \
+        case CPU_BF16: RUN_PANEL(R, CPU_BF16) break;                                                              \
+        case CPU_INT8: RUN_GROUPED(R, CPU_INT8) break;                                                            \
+        case CPU_INT4: RUN_GROUPED(R, CPU_INT4) break;                                                            \
+        default: RUN_PANEL(R, CPU_F32)                                                                            \
         }                                                                                                         \
         break;
 

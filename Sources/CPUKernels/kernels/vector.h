@@ -69,8 +69,35 @@ INLINE v16 load_weight(const char *weights, ptrdiff_t pair, int half, ptrdiff_t 
 
 INLINE ptrdiff_t weight_size(cpu_type type) { return type == CPU_F32 ? 4 : 2; }
 
+// Bytes of a group of inputs in a panel: scales, then weights.
+INLINE ptrdiff_t group_bytes(cpu_type type) {
+    return CPU_PANEL * (2 + (type == CPU_INT8 ? CPU_GROUP : CPU_GROUP / 2));
+}
+
 INLINE ptrdiff_t panel_bytes(ptrdiff_t inputs, cpu_type type) {
+    if (type == CPU_INT8 || type == CPU_INT4) return inputs / CPU_GROUP * group_bytes(type);
     return (type == CPU_F32 ? inputs : (inputs + 1) / 2 * 2) * CPU_PANEL * weight_size(type);
+}
+
+typedef int8_t b16 __attribute__((vector_size(16)));
+typedef uint16_t h16 __attribute__((vector_size(32)));
+typedef b16 b16_unaligned __attribute__((aligned(1)));
+typedef h16 h16_unaligned __attribute__((aligned(2)));
+
+INLINE v16 load_bf16(const char *p) { return (v16)(__builtin_convertvector(*(const h16_unaligned *)p, i16) << 16); }
+
+INLINE v16 load_int8(const char *p) { return __builtin_convertvector(*(const b16_unaligned *)p, v16); }
+
+// The number that four bits of each word stand for, `place` from the lowest on.
+INLINE v16 code_int4(i16 words, int place) {
+#ifdef PERMUTES
+    // The instruction looks at the lowest four bits only.
+    const v16 numbers = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
+    return (v16)__builtin_ia32_permvarsf512(numbers, words >> (4 * place));
+#else
+    // To the top without the highest bit's weight, and down again with the sign.
+    return __builtin_convertvector(((words << (28 - 4 * place)) ^ (int32_t)0x80000000) >> 28, v16);
+#endif
 }
 
 // Always the same tree, so that a sum's bits depend on the values only.

@@ -6,8 +6,8 @@
 internal import CPUKernels
 
 extension CPUBackend {
-    public func makeMatrix(_ matrices: [[TensorRows]], gated: Bool) -> Matrix {
-        let layout = PanelLayout(matrices, gated: gated)
+    public func makeMatrix(_ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision) -> Matrix {
+        let layout = PanelLayout(matrices, gated: gated, precision: precision)
         let (first, inputs) = (matrices[0][0], layout.inputs)
         let storage = Storage(byteCount: layout.stride * matrices.count)
         for (index, stack) in matrices.enumerated() {
@@ -18,7 +18,7 @@ extension CPUBackend {
                     Self.rows(stack, gated: gated, panels: layout.panels),
                     into: storage.bytes.baseAddress! + index * layout.stride, panels: layout.panels,
                     outputs: layout.outputs, inputs: inputs, transposed: first.isTransposed,
-                    type: layout.dtype == .bfloat16 ? CPU_BF16 : CPU_F32)
+                    type: layout.precision.kernelType ?? (layout.dtype == .bfloat16 ? CPU_BF16 : CPU_F32))
             }
         }
         return layout.matrix(count: matrices.count, storage: storage)
@@ -79,12 +79,13 @@ struct PanelLayout {
     let inputs: Int
     let isGated: Bool
     let dtype: DType
+    let precision: WeightPrecision
     /// Panels of one stack.
     let panels: Int
     /// Bytes of one stack.
     let stride: Int
 
-    init(_ matrices: [[TensorRows]], gated: Bool) {
+    init(_ matrices: [[TensorRows]], gated: Bool, precision wanted: WeightPrecision) {
         let first = matrices[0][0]
         inputs = first.inputs
         outputs = gated ? first.outputs : matrices[0].reduce(0) { $0 + $1.outputs }
@@ -93,13 +94,22 @@ struct PanelLayout {
         let isBF16 = matrices.allSatisfy { $0.allSatisfy { $0.tensor.dtype == .bfloat16 } }
         dtype = isBF16 ? .bfloat16 : .float32
         panels = CPUBackend.panels(outputs, gated: gated)
-        // Bfloat16 inputs come in pairs.
-        let columns = isBF16 ? (inputs + 1) / 2 * 2 : inputs
-        stride = panels * columns * Int(CPU_PANEL) * dtype.size
+        let group = Int(CPU_GROUP)
+        precision = first.isTransposed || inputs % group > 0 ? .stored : wanted
+        let panelBytes =
+            switch precision {
+            // Bfloat16 inputs come in pairs.
+            case .stored: Int(CPU_PANEL) * (isBF16 ? (inputs + 1) / 2 * 2 : inputs) * dtype.size
+            case .int8: Int(CPU_PANEL) * inputs / group * (2 + group)
+            case .int4: Int(CPU_PANEL) * inputs / group * (2 + group / 2)
+            }
+        stride = panels * panelBytes
     }
 
     func matrix(count: Int, storage: Storage) -> Matrix {
-        Matrix(outputs: outputs, inputs: inputs, count: count, isGated: isGated, dtype: dtype, storage: storage)
+        Matrix(
+            outputs: outputs, inputs: inputs, count: count, isGated: isGated, dtype: dtype, precision: precision,
+            storage: storage)
     }
 }
 
@@ -110,8 +120,8 @@ public final class CPULayoutSize: WeightLayout {
 
     public init() {}
 
-    public func makeMatrix(_ matrices: [[TensorRows]], gated: Bool) -> Matrix {
-        let layout = PanelLayout(matrices, gated: gated)
+    public func makeMatrix(_ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision) -> Matrix {
+        let layout = PanelLayout(matrices, gated: gated, precision: precision)
         bytes += Double(layout.stride) * Double(matrices.count)
         return layout.matrix(count: matrices.count, storage: Storage(byteCount: 0))
     }

@@ -276,7 +276,18 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
 }
 
 extension Matrix {
-    fileprivate var kernelType: cpu_type { dtype == .bfloat16 ? CPU_BF16 : CPU_F32 }
+    fileprivate var kernelType: cpu_type { precision.kernelType ?? (dtype == .bfloat16 ? CPU_BF16 : CPU_F32) }
+}
+
+extension WeightPrecision {
+    /// The kernels' name for it; nil for what is not quantized.
+    var kernelType: cpu_type? {
+        switch self {
+        case .stored: nil
+        case .int8: CPU_INT8
+        case .int4: CPU_INT4
+        }
+    }
 }
 
 extension KVCache {

@@ -8,13 +8,14 @@ struct Linear: Sendable {
     private let bias: Buffer?
 
     /// Loads `name.weight` of each part, stacked, and `name.bias` if `bias`.
-    init(_ parts: [(name: String, outputs: Int)], inputs: Int, bias: Bool = false, from weights: WeightLoader)
-        throws(ModelFileError)
-    {
+    init(
+        _ parts: [(name: String, outputs: Int)], inputs: Int, bias: Bool = false, role: WeightLoader.Role = .ordinary,
+        from weights: WeightLoader
+    ) throws(ModelFileError) {
         func rows(_ kind: String) -> [NamedRows] {
             parts.map { NamedRows(name: "\($0.name).\(kind)", total: $0.outputs) }
         }
-        weight = try weights.matrix(rows("weight"), inputs: inputs)
+        weight = try weights.matrix(rows("weight"), inputs: inputs, role: role)
         self.bias = bias ? try weights.vector(rows("bias")) : nil
     }
 

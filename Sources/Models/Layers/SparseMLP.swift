@@ -29,7 +29,7 @@ struct SparseMLP: Block {
         self.layer = layer
         self.shared = shared
         topK = model.topK
-        router = try Linear([("\(name).gate", model.experts)], inputs: hidden, from: weights)
+        router = try Linear([("\(name).gate", model.experts)], inputs: hidden, role: .gate, from: weights)
         correction =
             model.hasCorrectionBias
             ? try weights.vector([NamedRows(name: "\(name).gate.e_score_correction_bias", total: model.experts)]) : nil
@@ -68,7 +68,12 @@ struct SharedExpert: Sendable {
     ) throws(ModelFileError) {
         guard model.sharedExpertSize > 0 else { return nil }
         mlp = try DenseMLP(name, hidden: model.hiddenSize, inner: model.sharedExpertSize, from: weights)
-        self.gate = if let gate { try Linear([(gate, 1)], inputs: model.hiddenSize, from: weights) } else { nil }
+        self.gate =
+            if let gate {
+                try Linear([(gate, 1)], inputs: model.hiddenSize, role: .gate, from: weights)
+            } else {
+                nil
+            }
     }
 
     /// Whether its output is multiplied by the sigmoid of a gate.

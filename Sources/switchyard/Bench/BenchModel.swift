@@ -32,6 +32,12 @@ struct BenchModel: ParsableCommand {
     @Option(help: "auto reads the model's safetensors; dummy makes seeded random weights of any config.json.")
     var loadFormat = LoadFormatChoice.auto
 
+    @Option(
+        help: ArgumentHelp(
+            "int8, or int4 for the experts' gates and ups and int8 for the rest; router, norms, embeddings stay. "
+                + "(default: as stored)", valueName: "type"))
+    var quantization: QuantizationChoice?
+
     @Option(help: ArgumentHelp("CPU threads that compute. (default: all cores)", valueName: "count"))
     var threads: Int?
 
@@ -83,7 +89,8 @@ struct BenchModel: ParsableCommand {
             passes = try ModelPasses(
                 files, configuration: numbers,
                 source: loadFormat == .dummy ? DummyWeights(numbers, seed: 1) : try Checkpoint(files), backend: backend,
-                sequences: max(1, batches.max() ?? 1), positions: positions, progress: bar.update)
+                precision: quantization?.precision ?? .stored, sequences: max(1, batches.max() ?? 1),
+                positions: positions, progress: bar.update)
         } catch {
             bar.abandon()
             throw error
@@ -113,7 +120,7 @@ struct BenchModel: ParsableCommand {
         steps.finish()
         try ModelSpeed(
             model: files.path, instructionSet: backend.device.instructionSet, threads: backend.device.threads,
-            context: context, cases: cases
+            context: context, quantization: quantization?.rawValue, cases: cases
         ).show(json: json)
     }
 

@@ -35,11 +35,11 @@ final class ModelPasses {
     /// tokens.
     init(
         _ files: ModelFiles, configuration: ModelConfiguration, source: any WeightSource, backend: CPUBackend,
-        sequences: Int, positions: Int, progress: @escaping (LoadProgress) -> Void
+        precision: WeightPrecision, sequences: Int, positions: Int, progress: @escaping (LoadProgress) -> Void
     ) throws {
         self.backend = backend
         let total = WeightSurvey(configuration, of: source).storedBytes
-        let loader = WeightLoader(source, backend: backend) {
+        let loader = WeightLoader(source, backend: backend, precision: precision) {
             progress(LoadProgress(completedBytes: $0, totalBytes: total))
         }
         model = try ModelRegistry.load(
