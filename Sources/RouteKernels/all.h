@@ -29,7 +29,7 @@ INLINE v16 larger(v16 a, v16 b) { return choose(a > b, a, b); }
 
 #include "gate.h"
 
-#include "check.h"
+#include "count.h"
 
 extern const route_kernels KERNELS;
-const route_kernels KERNELS = {.gate = gate, .in_range = in_range};
+const route_kernels KERNELS = {.gate = gate, .count = count};

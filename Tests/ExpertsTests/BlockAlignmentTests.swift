@@ -2,6 +2,7 @@
 
 import Experts
 import Foundation
+import RouteKernels
 import Support
 import Testing
 
@@ -277,6 +278,49 @@ private let golden = Result { try GoldenTensors("moe-align/moe_align.safetensors
             #expect(workspace.counts.baseAddress == UnsafePointer(row))
         }
         #expect(rows == [9, 9, 1, 2, 9, 9])
+    }
+
+    @Test("rows beyond what a short cursor counts", arguments: [(1 << 16) - 1, 1 << 16, (1 << 16) + 1, 1 << 17])
+    func manyRows(bound: Int) throws {
+        // The rows of one block an expert, and the pairs, add up to `bound` or just above.
+        var random = SeededGenerator(seed: UInt64(bound))
+        let experts = 5
+        let pairs = 900
+        let ids = (0..<pairs).map { _ in Int32.random(in: 0..<Int32(experts), using: &random) }
+        let block = (bound - pairs + experts - 1) / experts
+        let found = try Aligned(ids, experts: experts, block: block)
+        #expect(found == Aligned(plainly: ids, experts: experts, block: block))
+        #expect(found.paddedCount == experts * block)
+    }
+
+    @Test(
+        "every instruction set counts alike and notices a wrong id wherever it is",
+        arguments: ["avx512", "avx2", "baseline"])
+    func instructionSets(name: String) {
+        guard let kernels = route_kernels_named(name) else { return }
+        var random = SeededGenerator(seed: 3)
+        func count(_ ids: [Int32], experts: Int, tables: Int) -> [Int32]? {
+            var table = [Int32](repeating: 77, count: tables * (experts + 1))
+            let isValid = table.withUnsafeMutableBufferPointer { table in
+                kernels.pointee.count(ids, ids.count, Int32(experts), table.baseAddress, Int32(tables))
+            }
+            return isValid ? Array(table.prefix(experts + 1)) : nil
+        }
+        for (pairs, experts) in [(1, 1), (63, 60), (64, 7), (65, 256), (200, 3), (1031, 64)] {
+            for tables in [1, 4] {
+                var ids = (0..<pairs).map { _ in Int32.random(in: -1..<Int32(experts), using: &random) }
+                let plain = (-1..<Int32(experts)).map { bucket in Int32(ids.count { $0 == bucket }) }
+                #expect(count(ids, experts: experts, tables: tables) == plain)
+                for position in [0, pairs / 2, pairs - 1] {
+                    for wrong in [Int32(experts), -2, .min, .max] {
+                        let right = ids[position]
+                        ids[position] = wrong
+                        #expect(count(ids, experts: experts, tables: tables) == nil)
+                        ids[position] = right
+                    }
+                }
+            }
+        }
     }
 
     @Test("the first wrong id is named", arguments: [Int32(4), -2, .min, .max])

@@ -171,7 +171,8 @@ public final class BlockAlignment {
             sorted: sorted, blocks: blocks, cursors: cursors, blockSize: blockSize,
             pad: Int32(truncatingIfNeeded: ids.count))
         layout.lay(rule)
-        let job = PlacingJob(ids: ids, cursors: cursors, sorted: sorted)
+        let job = PlacingJob(
+            ids: ids, cursors: cursors, buckets: rule.experts + 1, rows: layout.rows + ids.count, sorted: sorted)
         if let lanes, ids.count >= Self.threadedFrom {
             withUnsafePointer(to: job) { job in
                 lanes.forEachLane(job) { $0.assumingMemoryBound(to: PlacingJob.self).pointee.run(lane: $1) }
@@ -224,9 +225,12 @@ private struct CountingJob {
 private struct PlacingJob {
     let ids: UnsafeBufferPointer<Int32>
     let cursors: Cursors
+    let buckets: Int
+    let rows: Int
     let sorted: UnsafeMutablePointer<Int32>
 
     func run(lane: Int) {
-        CountingSort.place(ids, cursors.range(lane), cursors: cursors.table(lane), into: sorted)
+        CountingSort.place(
+            ids, cursors.range(lane), cursors: cursors.table(lane), buckets: buckets, rows: rows, into: sorted)
     }
 }

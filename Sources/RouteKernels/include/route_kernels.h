@@ -1,4 +1,4 @@
-// route_kernels: gating on the widest registers of this machine. Allocates nothing, keeps no state, cannot fail; shapes are
+// route_kernels: gating and counting on the widest registers of this machine. Allocates nothing, keeps no state, cannot fail; shapes are
 // checked by the caller.
 #pragma once
 
@@ -29,8 +29,9 @@ static inline ptrdiff_t route_gate_scratch(ptrdiff_t experts, ptrdiff_t groups) 
 typedef struct {
     /// Gates rows begin ..< end.
     void (*gate)(const route_gate_args *args, ptrdiff_t begin, ptrdiff_t end);
-    /// Whether every id is at least -1 and below `experts`.
-    bool (*in_range)(const int32_t *ids, ptrdiff_t count, int32_t experts);
+    /// Counts ids into the first of `tables` (1 or 4) tables, each [experts + 1] with the -1 first; the others are scratch.
+    /// Returns whether every id is at least -1 and below `experts`; the tables are undefined if not.
+    bool (*count)(const int32_t *ids, ptrdiff_t n, int32_t experts, int32_t *table, int tables);
 } route_kernels;
 
 /// The kernels for the instruction set `name` ("avx512", "avx2", "baseline"), or the best for NULL; NULL when this machine
