@@ -11,13 +11,13 @@ private struct Counters {
     var counts: UnsafeMutablePointer<Atomic<Int>>
     var items: Int
     var grain: Int
-    /// Ranges that are empty, leave the items, or are shorter than the grain without being the last.
+    /// Ranges that are empty, leave the items, or are shorter than the grain without being what is left.
     var badRanges: UnsafeMutablePointer<Atomic<Int>>
 }
 
 private func countItems(_ raw: UnsafeRawPointer?, begin: Int, end: Int) {
     guard let counters = raw?.load(as: Counters.self) else { return }
-    if begin < 0 || begin >= end || end > counters.items || end - begin < counters.grain && end < counters.items {
+    if begin < 0 || begin >= end || end > counters.items || end - begin < counters.grain && begin > 0 {
         counters.badRanges.pointee.wrappingAdd(1, ordering: .relaxed)
         return
     }

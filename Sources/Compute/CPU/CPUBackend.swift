@@ -22,7 +22,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
     let kernels: cpu_kernels
 
     /// Multiply-adds that make a range worth handing to another thread: a microsecond or two of work.
-    private static let worthwhile = 1 << 15
+    private static let worthwhile = 1 << 16
 
     /// A backend with `threads` threads (nil takes every core) and the instruction set `avx512`, `avx2` or `baseline`
     /// (nil takes the best); nil when this machine lacks `instructionSet`.

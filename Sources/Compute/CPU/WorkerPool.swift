@@ -1,9 +1,9 @@
 // WorkerPool: the threads that compute. One caller at a time splits a kernel's items, or lanes, among them.
 //
 // Owner: whoever calls `run`, one thread at a time; the workers belong to the pool.
-// Method: the items are cut into chunks. A 64-bit ticket holds the job's number and the chunks left; claiming a chunk
-//         is one compare-and-swap, so a slow worker costs at most the chunk it holds, and one that never wakes costs
-//         nothing. Idle workers spin for a few microseconds (the next op usually follows at once), then sleep.
+// Method: guided self-scheduling (Polychronopoulos and Kuck, 1987): who is free claims its share of half of what is left,
+//         so that claims are few and all threads end together. A 64-bit ticket holds the job's number and the items left;
+//         a claim is one compare-and-swap, and a worker that never wakes costs nothing. Idle workers spin for a few microseconds (the next op usually follows at once), then sleep.
 
 internal import CPUKernels
 public import Experts
@@ -23,12 +23,13 @@ public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written
     private struct Job {
         var kernel: cpu_kernel
         var arguments: UnsafeRawPointer
-        var items: Int
-        var chunk: Int
     }
 
     private var job: Job?
-    private let ticket = Atomic<UInt64>(0)  // job number << 32 | chunks left
+    private let ticket = Atomic<UInt64>(0)  // job number << 32 | items left
+    /// Items that are worth a claim, in the job of the ticket.
+    private let grain = Atomic<Int>(1)
+    /// Items of it that are computed.
     private let finished = Atomic<Int>(0)
     private let sleepers = Atomic<Int>(0)
     private let stopping = Atomic<Bool>(false)
@@ -80,21 +81,19 @@ public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written
         threads = []
     }
 
-    /// Runs `kernel` over `items` items, which any thread may compute in ranges of at least `grain`.
+    /// Runs `kernel` over `items` items, fewer than 2³², which any thread may compute in ranges of at least `grain`.
     func run(_ kernel: cpu_kernel, _ arguments: UnsafeRawPointer, items: Int, grain: Int) {
         guard items > 0 else { return }
-        // A few chunks per thread even out threads of unequal speed.
-        let chunk = max(grain, (items + threadCount * 4 - 1) / (threadCount * 4), 1)
-        let chunks = (items + chunk - 1) / chunk
-        guard chunks > 1, threadCount > 1 else { return kernel(arguments, 0, items) }
-        job = Job(kernel: kernel, arguments: arguments, items: items, chunk: chunk)
+        guard items > grain, threadCount > 1 else { return kernel(arguments, 0, items) }
+        job = Job(kernel: kernel, arguments: arguments)
+        self.grain.store(grain, ordering: .relaxed)
         finished.store(0, ordering: .relaxed)
         let number = (ticket.load(ordering: .relaxed) >> 32) &+ 1
-        ticket.store(number << 32 | UInt64(chunks), ordering: .sequentiallyConsistent)
+        ticket.store(number << 32 | UInt64(items), ordering: .sequentiallyConsistent)
         if sleepers.load(ordering: .sequentiallyConsistent) > 0 { wakeWorkers() }
-        while runOneChunk() {}
+        while runSomeItems() {}
         var rounds = 0
-        while finished.load(ordering: .acquiring) < chunks {
+        while finished.load(ordering: .acquiring) < items {
             cpu_relax()
             rounds += 1
             if rounds > Self.spins { sched_yield() }
@@ -127,21 +126,23 @@ public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written
         pthread_mutex_unlock(mutex)
     }
 
-    /// Claims and computes a chunk, if one is left.
-    private func runOneChunk() -> Bool {
+    /// Claims and computes a range of items, if any are left.
+    private func runSomeItems() -> Bool {
         var current = ticket.load(ordering: .acquiring)
         while current & 0xFFFF_FFFF > 0 {
+            let left = Int(current & 0xFFFF_FFFF)
+            // Of this ticket's job, or the exchange fails.
+            let count = min(left, max(grain.load(ordering: .relaxed), left / (2 * threadCount)))
             let (exchanged, original) = ticket.weakCompareExchange(
-                expected: current, desired: current - 1, ordering: .acquiringAndReleasing)
+                expected: current, desired: current - UInt64(count), ordering: .acquiringAndReleasing)
             guard exchanged else {
                 current = original
                 continue
             }
-            // A claimed chunk keeps its job from finishing, so `job` is the one that the ticket named.
+            // Claimed items keep their job from finishing, so `job` is the one that the ticket named.
             guard let job else { return false }
-            let begin = (Int(current & 0xFFFF_FFFF) - 1) * job.chunk
-            job.kernel(job.arguments, begin, min(begin + job.chunk, job.items))
-            finished.wrappingAdd(1, ordering: .releasing)
+            job.kernel(job.arguments, left - count, left)
+            finished.wrappingAdd(count, ordering: .releasing)
             return true
         }
         return false
@@ -152,7 +153,7 @@ public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written
         while true {
             var rounds = 0
             while rounds < Self.spins {
-                if runOneChunk() { rounds = 0 } else { rounds += 1 }
+                if runSomeItems() { rounds = 0 } else { rounds += 1 }
                 cpu_relax()
             }
             pthread_mutex_lock(mutex)
