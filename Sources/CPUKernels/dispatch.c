@@ -8,6 +8,7 @@ extern const cpu_kernels cpu_kernels_baseline;
 #if defined(__x86_64__)
 extern const cpu_kernels cpu_kernels_avx2;
 extern const cpu_kernels cpu_kernels_avx512;
+extern const cpu_kernels cpu_kernels_avx512bf16;
 
 static bool has_avx2(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 static bool has_avx512(void) {
@@ -18,6 +19,8 @@ static bool has_avx512(void) {
 
 const cpu_kernels *cpu_kernels_named(const char *name) {
 #if defined(__x86_64__)
+    if ((!name || !strcmp(name, cpu_kernels_avx512bf16.name)) && has_avx512() && __builtin_cpu_supports("avx512bf16"))
+        return &cpu_kernels_avx512bf16;
     if ((!name || !strcmp(name, cpu_kernels_avx512.name)) && has_avx512()) return &cpu_kernels_avx512;
     if ((!name || !strcmp(name, cpu_kernels_avx2.name)) && has_avx2()) return &cpu_kernels_avx2;
 #endif

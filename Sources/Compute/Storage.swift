@@ -29,3 +29,15 @@ public final class Storage: @unchecked Sendable {  // who may write when is the 
 
     deinit { bytes.baseAddress?.deallocate() }
 }
+
+/// Memory that grows to what was needed most, and is reused. Contents do not survive the next `reserve`.
+final class Scratch: @unchecked Sendable {  // one pass at a time, like the memory
+    private var storage = Storage(byteCount: 0)
+
+    /// Room for `byteCount` bytes.
+    func reserve(_ byteCount: Int) -> UnsafeMutableRawPointer {
+        if storage.bytes.count < byteCount { storage = Storage(byteCount: byteCount) }
+        guard let start = storage.bytes.baseAddress else { preconditionFailure("storage without memory") }
+        return start
+    }
+}

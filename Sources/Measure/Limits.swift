@@ -1,7 +1,7 @@
 // Limits: what this machine can do at most, measured in the process that reports its distance from it.
 
 internal import CPUKernels
-internal import Compute
+public import Compute
 
 /// The machine's limits with `threads` threads.
 public struct Limits: Sendable {
@@ -34,6 +34,7 @@ public final class LimitProbe {
     private let memory: Storage
     private let kernels: cpu_kernels?
     private let job: Probe
+    private let multipliesPairs: Bool
 
     /// A probe.
     ///
@@ -41,7 +42,9 @@ public final class LimitProbe {
     ///   - threads: threads that read and compute at the same time.
     ///   - footprint: bytes that are read again and again, from pages like those of weights; nil for more than any cache
     ///     holds.
-    public init(threads: Int, footprint: Int? = nil) {
+    ///   - precision: what the products that are limited multiply: bfloat16, or float32 for all else.
+    public init(threads: Int, footprint: Int? = nil, precision: WeightPrecision = .stored) {
+        multipliesPairs = precision == .bfloat16
         pool = WorkerPool(threads: threads)
         kernels = cpu_kernels_named(nil)?.pointee
         let lanes = pool.laneCount
@@ -68,12 +71,20 @@ public final class LimitProbe {
 
     /// Floating-point operations per second.
     public func peak() -> Double {
+        let operations = Double((kernels?.probe_operations ?? 0) * job.rounds * job.lanes)
         let time = seconds {
             withUnsafePointer(to: job) { job in
                 pool.forEachLane(job) { $0.assumingMemoryBound(to: Probe.self).pointee.multiplyAdd(lane: $1) }
             }
         }
-        return Double((kernels?.probe_operations ?? 0) * job.rounds * job.lanes) / time
+        guard multipliesPairs else { return operations / time }
+        // Where no instruction multiplies pairs, a pair takes two.
+        let pairTime = seconds {
+            withUnsafePointer(to: job) { job in
+                pool.forEachLane(job) { $0.assumingMemoryBound(to: Probe.self).pointee.multiplyPairs(lane: $1) }
+            }
+        }
+        return max(operations / time, 2 * operations / pairTime)
     }
 
     /// Ends the threads.
@@ -103,5 +114,10 @@ private struct Probe {
     func multiplyAdd(lane: Int) {
         var arguments = arguments(lane)
         kernels?.probe_multiply_add?(&arguments, 0, rounds)
+    }
+
+    func multiplyPairs(lane: Int) {
+        var arguments = arguments(lane)
+        kernels?.probe_pairs?(&arguments, 0, rounds)
     }
 }

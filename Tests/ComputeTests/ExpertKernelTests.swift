@@ -42,7 +42,10 @@ private struct TestExperts {
         var pairs: [Float]
     }
 
-    func run(on backend: CPUBackend, rows: Range<Int>? = nil, dispatch: Dispatch? = nil) -> Result {
+    func run(
+        on backend: CPUBackend, rows: Range<Int>? = nil, dispatch: Dispatch? = nil,
+        precision: WeightPrecision = .stored
+    ) -> Result {
         let rows = rows ?? 0..<tokens
         let rule = GateRule.softmax(renormalize: true)
         let slots = dispatch?.placement.physicalExperts ?? experts
@@ -63,8 +66,11 @@ private struct TestExperts {
         let out = Buffer(rows: pairs, width: width, repeating: .nan)
         backend.experts(
             Buffer(Array(x[rows.lowerBound * width..<rows.upperBound * width]), width: width), routing: routing,
-            gateUp: backend.makeMatrix(zip(gates, ups).map { [$0.tensor, $1.tensor] }, gated: true),
-            down: backend.makeMatrix(downs.map { [$0.tensor] }, gated: false),
+            gateUp: backend.makeMatrix(
+                zip(gates, ups).map { [TensorRows($0.tensor), TensorRows($1.tensor)] }, gated: true,
+                precision: precision),
+            down: backend.makeMatrix(
+                downs.map { [TensorRows($0.tensor)] }, gated: false, precision: precision),
             activations: Buffer(rows: pairs, width: inner, repeating: .nan), out: out)
         return Result(
             ids: ids, weights: Array(routing.weights), counts: counts, pairs: out.values(rows: pairs))
@@ -123,21 +129,36 @@ private struct TestExperts {
         }
     }
 
+    @Test("with inputs in bfloat16 routed experts are near a loop over the tokens", arguments: instructionSets)
+    func roundedExperts(instructionSet: String) throws {
+        let backend = try makeBackend(instructionSet, threads: 2)
+        defer { backend.stop() }
+        var generator = SeededGenerator(seed: 45)
+        let layer = try TestExperts([.bfloat16], tokens: 60, using: &generator)
+        let found = layer.run(on: backend, precision: .bfloat16)
+        let expected = (0..<60).flatMap(layer.reference)
+        #expect(found.ids == expected.map { Int32($0.id) })
+        // Two roundings to 8 bits, of which many average out.
+        let distance = relativeDistance(found.pairs, expected.flatMap(\.output))
+        #expect(distance < 0x1p-8 && distance > 0x1p-14)
+    }
+
     @Test(
-        "a token's experts have the same bits alone, in a batch, and with any thread count", arguments: instructionSets)
-    func bits(instructionSet: String) throws {
+        "a token's experts have the same bits alone, in a batch, and with any thread count", arguments: instructionSets,
+        [WeightPrecision.stored, .bfloat16])
+    func bits(instructionSet: String, precision: WeightPrecision) throws {
         var generator = SeededGenerator(seed: 42)
         let layer = try TestExperts([.bfloat16], tokens: 130, using: &generator)
         let results = try [1, 2, 4].map { threads in
             let backend = try makeBackend(instructionSet, threads: threads)
             defer { backend.stop() }
-            let whole = layer.run(on: backend).pairs
+            let whole = layer.run(on: backend, precision: precision).pairs
             let size = layer.topK * layer.width
             for token in [0, 1, 47, 48, 49, 129] {
-                let alone = layer.run(on: backend, rows: token..<token + 1).pairs
+                let alone = layer.run(on: backend, rows: token..<token + 1, precision: precision).pairs
                 #expect(haveSameBits(alone, Array(whole[token * size..<(token + 1) * size])), "token \(token)")
             }
-            let part = layer.run(on: backend, rows: 20..<70).pairs
+            let part = layer.run(on: backend, rows: 20..<70, precision: precision).pairs
             #expect(haveSameBits(part, Array(whole[20 * size..<70 * size])))
             return whole
         }

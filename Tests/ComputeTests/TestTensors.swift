@@ -8,7 +8,9 @@ import Testing
 @testable import Compute
 
 /// The instruction sets that this machine has.
-let instructionSets = ["avx512", "avx2", "baseline"].filter { (name: String) in cpu_kernels_named(name) != nil }
+let instructionSets = ["avx512bf16", "avx512", "avx2", "baseline"].filter { (name: String) in
+    cpu_kernels_named(name) != nil
+}
 
 func makeBackend(_ instructionSet: String, threads: Int = 1) throws -> CPUBackend {
     try #require(CPUBackend(threads: threads, instructionSet: instructionSet))

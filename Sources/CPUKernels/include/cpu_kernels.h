@@ -27,8 +27,8 @@ enum { CPU_GROUP = 32 };
 /// The most tokens, and heads of each, that an item of latent attention computes.
 enum { CPU_LATENT_TOKENS = 8, CPU_LATENT_HEADS = 16 };
 
-/// The last two are of panels only.
-typedef enum { CPU_F32 = 0, CPU_BF16 = 1, CPU_F16 = 2, CPU_E4M3 = 3, CPU_INT8 = 4, CPU_INT4 = 5 } cpu_type;
+/// The last three are of panels only; those of CPU_PAIRS are those of CPU_BF16, but meet inputs in bf16, see cpu_narrow_args.
+typedef enum { CPU_F32 = 0, CPU_BF16 = 1, CPU_F16 = 2, CPU_E4M3 = 3, CPU_INT8 = 4, CPU_INT4 = 5, CPU_PAIRS = 6 } cpu_type;
 
 typedef void (*cpu_kernel)(const void *args, ptrdiff_t begin, ptrdiff_t end);
 
@@ -75,6 +75,14 @@ typedef struct {
     float limit;
 } cpu_clamp_args;
 
+/// Rounds to bf16, to the nearest and to even, two numbers to a word; half a word that is left over is zero. Items: rows.
+/// Products over CPU_PAIRS read words where others read floats: their x and x_stride are in words.
+typedef struct {
+    const float *x;  // [rows, x_stride]
+    uint32_t *out;   // [rows, ceil(width / 2)]
+    ptrdiff_t width, x_stride;
+} cpu_narrow_args;
+
 /// y = x · weightᵀ (+ bias) (+ y). Items: panels of outputs.
 typedef struct {
     const float *x;       // [rows, inputs]
@@ -93,6 +101,7 @@ typedef struct {
     const void *weight;  // panels
     float *y;            // [rows, outputs]
     ptrdiff_t rows, inputs, outputs;
+    ptrdiff_t x_stride;  // floats from row to row
     cpu_type type;
 } cpu_gated_args;
 
@@ -116,6 +125,7 @@ typedef struct {
     const float *scale;      // down: routing weight per pair, multiplies the result
     float *y;                // [pairs, outputs]
     ptrdiff_t pairs, top_k, block_size, inputs, outputs, expert_stride;
+    ptrdiff_t x_stride;      // floats from row to row of x
     cpu_type type;
 } cpu_expert_args;
 
@@ -199,7 +209,8 @@ typedef struct {
     float maximum, temperature;
 } cpu_exp_args;
 
-/// Measures the machine. Items of `probe_read`: 64 floats; of `probe_multiply_add`: `probe_operations` operations.
+/// Measures the machine. Items of `probe_read`: 64 floats; of `probe_multiply_add`: `probe_operations` operations; of
+/// `probe_pairs`: twice as many, on bf16.
 typedef struct {
     const float *floats;
     float *sink;  // [16], one per thread
@@ -208,14 +219,14 @@ typedef struct {
 /// One instruction set's kernels.
 typedef struct {
     const char *name;
-    cpu_kernel pack, embed, norm, clamp, linear, gated, head_linear, expert_gate_up, expert_down, combine, rope, attention, latent_store, latent_attention,
+    cpu_kernel pack, embed, norm, clamp, narrow, linear, gated, head_linear, expert_gate_up, expert_down, combine, rope, attention, latent_store, latent_attention,
         rows, exponentials,
-        probe_read, probe_multiply_add;
+        probe_read, probe_multiply_add, probe_pairs;
     ptrdiff_t probe_operations;  // floating-point operations in one item of probe_multiply_add
 } cpu_kernels;
 
-/// The kernels for the instruction set `name` ("avx512", "avx2", "baseline"), or the best for NULL; NULL when this
-/// machine lacks it. The baseline is what every machine of the architecture has.
+/// The kernels for the instruction set `name` ("avx512bf16", "avx512", "avx2", "baseline"), or the best for NULL; NULL when
+/// this machine lacks it. The baseline is what every machine of the architecture has.
 const cpu_kernels *cpu_kernels_named(const char *name);
 
 /// Tells the core that this thread is spinning.

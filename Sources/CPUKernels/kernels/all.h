@@ -1,7 +1,8 @@
 // All kernels, compiled once for each instruction set: the sources are written with 16-wide vectors, which the
 // compiler maps to one, two or four registers. An including file defines KERNELS, ISA_NAME, the height of
 // product tiles (TILE_ROWS; up to TILE_WHOLE with a whole panel) FUSED where the machine has fused multiply-add,
-// and PERMUTES where it looks sixteen floats up at once.
+// PERMUTES where it looks sixteen floats up at once, and
+// MADD_PAIRS where it multiplies pairs of bf16.
 
 #include "../include/cpu_kernels.h"
 
@@ -29,6 +30,7 @@ const cpu_kernels KERNELS = {
     .embed = embed,
     .norm = norm,
     .clamp = clamp,
+    .narrow = narrow,
     .linear = linear,
     .gated = gated,
     .head_linear = head_linear,
@@ -43,5 +45,6 @@ const cpu_kernels KERNELS = {
     .exponentials = exponentials,
     .probe_read = probe_read,
     .probe_multiply_add = probe_multiply_add,
+    .probe_pairs = probe_pairs,
     .probe_operations = 2 * CPU_LANES * PROBE_CHAINS,
 };

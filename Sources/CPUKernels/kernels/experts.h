@@ -8,7 +8,7 @@ INLINE int gather(const cpu_expert_args *a, ptrdiff_t block, ptrdiff_t *i, ptrdi
         int32_t pair = a->sorted[block * a->block_size + *i];
         if (pair >= a->pairs) continue;
         pairs[count] = pair;
-        x[count++] = a->x + pair / divisor * a->inputs;
+        x[count++] = a->x + pair / divisor * a->x_stride;
     }
     return count;
 }

@@ -1,4 +1,4 @@
-// linear, head_linear, gated: matrix products over weights in panels.
+// narrow, linear, head_linear, gated: matrix products over weights in panels.
 //
 // A tile is R rows by P vectors of accumulators held in registers; each output is one chain of multiply-adds over the
 // inputs in ascending order, whatever R and P. Low tiles take a whole panel at once, so that its weights are one stream of
@@ -78,6 +78,25 @@ enum {
         UNROLL for (int r = 0; r < R; r++) UNROLL for (int p = 0; p < P; p++) out[r][p] = acc[r][p];              \
     }
 
+// As DEFINE_TILE, over pairs of bf16 on both sides.
+#define DEFINE_PAIRED(R, P)                                                                                       \
+    INLINE void paired_##R##x##P(const float *const *x, const char *weights, int ahead, ptrdiff_t inputs,         \
+                                 v16 out[R][P]) {                                                                 \
+        v16 acc[R][P];                                                                                            \
+        UNROLL for (int r = 0; r < R; r++) UNROLL for (int p = 0; p < P; p++) acc[r][p] = (v16){};                \
+        _Pragma("clang loop unroll_count(2)") for (ptrdiff_t pair = 0; pair < (inputs + 1) / 2; pair++) {         \
+            const char *words = weights + pair * 4 * CPU_PANEL;                                                   \
+            UNROLL for (int line = 0; line < ahead; line += 64) __builtin_prefetch(words + AHEAD + line);         \
+            i16 w[P];                                                                                             \
+            UNROLL for (int p = 0; p < P; p++) w[p] = *(const i16_unaligned *)(words + p * 64);                   \
+            UNROLL for (int r = 0; r < R; r++) {                                                                  \
+                i16 value = splat_word((const int32_t *)x[r] + pair);                                             \
+                UNROLL for (int p = 0; p < P; p++) acc[r][p] = madd_pairs(value, w[p], acc[r][p]);                \
+            }                                                                                                     \
+        }                                                                                                         \
+        UNROLL for (int r = 0; r < R; r++) UNROLL for (int p = 0; p < P; p++) out[r][p] = acc[r][p];              \
+    }
+
 // Heights of tiles, TILE_ROWS at most.
 #if TILE_ROWS == 8
 #define HEIGHTS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8)
@@ -89,7 +108,8 @@ enum {
 #define HEIGHTS(X) X(1) X(2)
 #endif
 
-#define DEFINE_TILES(R) DEFINE_TILE(R, 1) DEFINE_TILE(R, 2) DEFINE_GROUPED(R, 1) DEFINE_GROUPED(R, 2)
+#define DEFINE_TILES(R)                                                                                           \
+    DEFINE_TILE(R, 1) DEFINE_TILE(R, 2) DEFINE_GROUPED(R, 1) DEFINE_GROUPED(R, 2) DEFINE_PAIRED(R, 1) DEFINE_PAIRED(R, 2)
 HEIGHTS(DEFINE_TILES)
 
 // Rows of the next tile when `left` rows remain: tiles of about the same height.
@@ -117,12 +137,22 @@ INLINE int tile_height(ptrdiff_t left) {
         grouped_##R##x1(x, panel, 1, 0, inputs, type, t[1]);                                                      \
         for (int r = 0; r < R; r++) out[2 * r] = t[0][r][0], out[2 * r + 1] = t[1][r][0];                         \
     }
+#define RUN_PAIRED(R)                                                                                             \
+    if (R <= TILE_WHOLE) {                                                                                        \
+        paired_##R##x2(x, panel, 4 * CPU_PANEL, inputs, (v16(*)[2])out);                                          \
+    } else {                                                                                                      \
+        v16 t[2][R][1];                                                                                           \
+        paired_##R##x1(x, panel, 4 * CPU_PANEL, inputs, t[0]);                                                    \
+        paired_##R##x1(x, panel + 64, 0, inputs, t[1]);                                                           \
+        for (int r = 0; r < R; r++) out[2 * r] = t[0][r][0], out[2 * r + 1] = t[1][r][0];                         \
+    }
 #define PANEL_CASE(R)                                                                                             \
     case R:                                                                                                       \
         switch (type) {                                                                                           \
         case CPU_BF16: RUN_PANEL(R, CPU_BF16) break;                                                              \
         case CPU_INT8: RUN_GROUPED(R, CPU_INT8) break;                                                            \
         case CPU_INT4: RUN_GROUPED(R, CPU_INT4) break;                                                            \
+        case CPU_PAIRS: RUN_PAIRED(R) break;                                                                      \
         default: RUN_PANEL(R, CPU_F32)                                                                            \
         }                                                                                                         \
         break;
@@ -144,6 +174,17 @@ INLINE v16 load_part(const float *p, ptrdiff_t count) {
     v16 v = {};
     for (ptrdiff_t i = 0; i < count; i++) v[i] = p[i];
     return v;
+}
+
+static void narrow(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
+    const cpu_narrow_args *a = raw;
+    const ptrdiff_t stride = (a->width + 1) / 2;
+    for (ptrdiff_t row = begin; row < end; row++) {
+        const float *x = a->x + row * a->x_stride;
+        uint16_t *out = (uint16_t *)(a->out + row * stride);
+        for (ptrdiff_t i = 0; i < a->width; i++) out[i] = narrow_bf16(x[i]);
+        if (a->width % 2) out[a->width] = 0;
+    }
 }
 
 // The panels begin ..< end of a product.
@@ -205,7 +246,7 @@ static void gated(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
             ptrdiff_t column = panel * CPU_LANES;
             for (ptrdiff_t row = block; row < block_end;) {
                 int rows = tile_height(block_end - row);
-                for (int r = 0; r < rows; r++) x[r] = a->x + (row + r) * a->inputs;
+                for (int r = 0; r < rows; r++) x[r] = a->x + (row + r) * a->x_stride;
                 gated_tile(rows, x, (const char *)a->weight + panel * stride, a->inputs, a->type, out);
                 for (int r = 0; r < rows; r++)
                     store_part(a->y + (row + r) * a->outputs + column, out[r], a->outputs - column);

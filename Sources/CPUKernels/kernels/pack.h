@@ -32,12 +32,6 @@ INLINE uint16_t bits(const cpu_row *row, ptrdiff_t i) {
 // Where a panel keeps the bf16 weight of output r and input k: two inputs side by side.
 INLINE ptrdiff_t narrow_place(ptrdiff_t k, ptrdiff_t r) { return (k / 2 * CPU_PANEL + r) * 2 + k % 2; }
 
-INLINE uint16_t narrow_bf16(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-}
-
 // x over the scale, rounded and held within the codes -most - 1 ... most.
 INLINE int quantize(float x, float inverse, float most) {
     float q = rintf(x * inverse);

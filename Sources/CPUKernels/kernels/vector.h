@@ -27,6 +27,30 @@ INLINE v16 madd(v16 a, v16 b, v16 c) {
 #endif
 }
 
+// c plus the products of two pairs of bf16 in each lane, the second pair's first.
+INLINE v16 madd_pairs(i16 a, i16 b, v16 c) {
+#ifdef MADD_PAIRS
+    typedef __bf16 bf32 __attribute__((vector_size(64)));
+    return __builtin_ia32_dpbf16ps_512(c, (bf32)a, (bf32)b);
+#else
+    const int32_t high = (int32_t)0xFFFF0000;
+    return madd((v16)(a << 16), (v16)(b << 16), madd((v16)(a & high), (v16)(b & high), c));
+#endif
+}
+
+INLINE i16 splat_word(const int32_t *p) {
+    int32_t x = *p;
+    return (i16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+}
+
+// Rounds to the nearest, to even; NaN stays NaN.
+INLINE uint16_t narrow_bf16(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    uint32_t nearest = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+    return (uint16_t)(x == x ? nearest : bits >> 16 | 0x40);
+}
+
 INLINE float widen(uint16_t bf16) {
     uint32_t bits = (uint32_t)bf16 << 16;
     float x;

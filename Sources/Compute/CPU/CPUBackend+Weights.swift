@@ -18,7 +18,7 @@ extension CPUBackend {
                     Self.rows(stack, gated: gated, panels: layout.panels),
                     into: storage.bytes.baseAddress! + index * layout.stride, panels: layout.panels,
                     outputs: layout.outputs, inputs: inputs, transposed: first.isTransposed,
-                    type: layout.precision.kernelType ?? (layout.dtype == .bfloat16 ? CPU_BF16 : CPU_F32))
+                    type: layout.packedType)
             }
         }
         return layout.matrix(count: matrices.count, storage: storage)
@@ -95,15 +95,29 @@ struct PanelLayout {
         dtype = isBF16 ? .bfloat16 : .float32
         panels = CPUBackend.panels(outputs, gated: gated)
         let group = Int(CPU_GROUP)
-        precision = first.isTransposed || inputs % group > 0 ? .stored : wanted
+        precision =
+            switch wanted {
+            case .stored: .stored
+            case .bfloat16: isBF16 ? .bfloat16 : .stored
+            case .int8, .int4: first.isTransposed || inputs % group > 0 ? .stored : wanted
+            }
         let panelBytes =
             switch precision {
             // Bfloat16 inputs come in pairs.
-            case .stored: Int(CPU_PANEL) * (isBF16 ? (inputs + 1) / 2 * 2 : inputs) * dtype.size
+            case .stored, .bfloat16: Int(CPU_PANEL) * (isBF16 ? (inputs + 1) / 2 * 2 : inputs) * dtype.size
             case .int8: Int(CPU_PANEL) * inputs / group * (2 + group)
             case .int4: Int(CPU_PANEL) * inputs / group * (2 + group / 2)
             }
         stride = panels * panelBytes
+    }
+
+    /// What `pack` makes of the rows.
+    var packedType: cpu_type {
+        switch precision {
+        case .stored, .bfloat16: dtype == .bfloat16 ? CPU_BF16 : CPU_F32
+        case .int8: CPU_INT8
+        case .int4: CPU_INT4
+        }
     }
 
     func matrix(count: Int, storage: Storage) -> Matrix {

@@ -20,6 +20,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
     public let device: DeviceDescription
     private let pool: WorkerPool
     let kernels: cpu_kernels
+    /// A product's inputs in bfloat16.
+    private let narrowed = Scratch()
 
     /// Multiply-adds that make a range worth handing to another thread: a microsecond or two of work.
     private static let worthwhile = 1 << 16
@@ -42,6 +44,19 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
         withUnsafePointer(to: arguments) {
             pool.run(kernel, UnsafeRawPointer($0), items: items, grain: max(1, Self.worthwhile / max(1, work)))
         }
+    }
+
+    /// The first `count` rows of `x` as the kernels of `weight` read them, and the stride from row to row.
+    private func input(_ x: Buffer, count: Int, for weight: Matrix) -> (start: UnsafePointer<Float>, stride: Int) {
+        guard weight.precision == .bfloat16 else { return (UnsafePointer(x.floats), x.width) }
+        let stride = (x.width + 1) / 2
+        let words = narrowed.reserve(4 * count * stride)
+        run(
+            kernels.narrow,
+            cpu_narrow_args(
+                x: x.floats, out: words.assumingMemoryBound(to: UInt32.self), width: x.width, x_stride: x.width),
+            items: count, work: x.width)
+        return (UnsafePointer(words.assumingMemoryBound(to: Float.self)), stride)
     }
 
     /// Panels of so many outputs; a gated one holds half as many, each twice.
@@ -95,11 +110,13 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
         precondition(
             x.width == weight.inputs && out.width == weight.outputs && count <= min(x.rows, out.rows)
                 && bias?.width ?? weight.outputs == weight.outputs, "shapes of linear")
+        let input = input(x, count: count, for: weight)
         run(
             kernels.linear,
             cpu_linear_args(
-                x: x.floats, weight: weight.storage.bytes.baseAddress, bias: bias?.floats, y: out.floats,
-                rows: count, inputs: weight.inputs, outputs: weight.outputs, x_stride: x.width, y_stride: out.width,
+                x: input.start, weight: weight.storage.bytes.baseAddress, bias: bias?.floats, y: out.floats,
+                rows: count, inputs: weight.inputs, outputs: weight.outputs, x_stride: input.stride,
+                y_stride: out.width,
                 type: weight.kernelType, accumulate: accumulate),
             items: Self.panels(weight.outputs), work: count * weight.inputs * Int(CPU_PANEL))
     }
@@ -108,11 +125,12 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
         precondition(
             weight.isGated && x.width == weight.inputs && out.width == weight.outputs
                 && count <= min(x.rows, out.rows), "shapes of gatedLinear")
+        let input = input(x, count: count, for: weight)
         run(
             kernels.gated,
             cpu_gated_args(
-                x: x.floats, weight: weight.storage.bytes.baseAddress, y: out.floats, rows: count,
-                inputs: weight.inputs, outputs: weight.outputs, type: weight.kernelType),
+                x: input.start, weight: weight.storage.bytes.baseAddress, y: out.floats, rows: count,
+                inputs: weight.inputs, outputs: weight.outputs, x_stride: input.stride, type: weight.kernelType),
             items: Self.panels(weight.outputs, gated: true), work: count * weight.inputs * Int(CPU_PANEL))
     }
 
@@ -220,15 +238,18 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
                 && down.inputs == gateUp.outputs && out.width == down.outputs
                 && pairs <= min(activations.rows, out.rows), "shapes of experts")
         let perBlock = pairs / max(1, routing.blockCount) + 1
+        let hidden = input(x, count: routing.count, for: gateUp)
         var arguments = cpu_expert_args(
-            sorted: routing.sortedPairs, experts: routing.blockExperts, x: x.floats,
+            sorted: routing.sortedPairs, experts: routing.blockExperts, x: hidden.start,
             weight: gateUp.storage.bytes.baseAddress, scale: nil, y: activations.floats, pairs: pairs,
             top_k: routing.topK, block_size: Routing.blockSize, inputs: gateUp.inputs, outputs: gateUp.outputs,
-            expert_stride: gateUp.stride, type: gateUp.kernelType)
+            expert_stride: gateUp.stride, x_stride: hidden.stride, type: gateUp.kernelType)
         run(
             kernels.expert_gate_up, arguments, items: routing.blockCount * Self.panels(gateUp.outputs, gated: true),
             work: perBlock * gateUp.inputs * Int(CPU_PANEL))
-        arguments.x = UnsafePointer(activations.floats)
+        let inner = input(activations, count: pairs, for: down)
+        arguments.x = inner.start
+        arguments.x_stride = inner.stride
         arguments.weight = UnsafeRawPointer(down.storage.bytes.baseAddress)
         arguments.scale = routing.weights.baseAddress
         arguments.y = out.floats
@@ -284,6 +305,7 @@ extension WeightPrecision {
     var kernelType: cpu_type? {
         switch self {
         case .stored: nil
+        case .bfloat16: CPU_PAIRS
         case .int8: CPU_INT8
         case .int4: CPU_INT4
         }

@@ -1,0 +1,107 @@
+// Products whose inputs are rounded to bfloat16: what is rounded, what is summed, and equal bits in any batch.
+
+import Foundation
+import Support
+import Testing
+
+@testable import Compute
+
+@Suite struct PairedKernelTests {
+    /// `x` in bfloat16: to the nearest, to even.
+    private func rounded(_ x: Float) -> Float {
+        if x.isNaN { return x }
+        let (lower, step) = (x.bitPattern & 0xFFFF_0000, x.bitPattern & 0xFFFF)
+        let isUp = step > 0x8000 || step == 0x8000 && lower & 0x1_0000 != 0
+        return Float(bitPattern: lower + (isUp ? 0x1_0000 : 0))
+    }
+
+    @Test(
+        "the product is that of rounded inputs, and a row's bits do not depend on the batch",
+        arguments: instructionSets,
+        [(1, 1), (2, 33), (33, 16), (255, 70), (256, 100)])
+    func product(instructionSet: String, shape: (inputs: Int, outputs: Int)) throws {
+        let backend = try makeBackend(instructionSet, threads: 2)
+        defer { backend.stop() }
+        let (inputs, outputs) = shape
+        var generator = SeededGenerator(seed: 81)
+        let weight = try TestWeight(.bfloat16, shape: [outputs, inputs], using: &generator)
+        let matrix = backend.makeMatrix([[TensorRows(weight.tensor)]], gated: false, precision: .bfloat16)
+        #expect(matrix.precision == .bfloat16)
+        let rows = 50
+        let x = randomFloats(rows * inputs, using: &generator)
+        let input = Buffer(x, width: inputs)
+        let bias = Buffer(randomFloats(outputs, using: &generator), width: outputs)
+        let out = Buffer(rows: rows, width: outputs, repeating: .nan)
+        backend.linear(input, count: rows, weight: matrix, bias: bias, out: out, accumulate: false)
+        let whole = out.values(rows: rows)
+        for row in 0..<rows {
+            for output in 0..<outputs {
+                var value = Double(bias.floats[output])
+                var size = abs(value)
+                for (k, weight) in weight.row(output).enumerated() {
+                    let term = Double(rounded(x[row * inputs + k])) * Double(weight)
+                    value += term
+                    size += abs(term)
+                }
+                let error = abs(Double(whole[row * outputs + output]) - value)
+                #expect(error <= size * Double(inputs + 2) * 0x1p-24, "row \(row), output \(output)")
+            }
+        }
+        for count in 1...13 {
+            let part = Buffer(rows: rows, width: outputs, repeating: .nan)
+            backend.linear(input, count: count, weight: matrix, bias: bias, out: part, accumulate: false)
+            #expect(haveSameBits(part.values(rows: count), Array(whole.prefix(count * outputs))))
+        }
+    }
+
+    @Test("gate and up read the same rounded inputs", arguments: instructionSets)
+    func gated(instructionSet: String) throws {
+        let backend = try makeBackend(instructionSet)
+        var generator = SeededGenerator(seed: 82)
+        let (rows, inputs, outputs) = (9, 65, 20)
+        let gate = try TestWeight(.bfloat16, shape: [outputs, inputs], using: &generator)
+        let up = try TestWeight(.bfloat16, shape: [outputs, inputs], using: &generator)
+        let matrix = backend.makeMatrix(
+            [[TensorRows(gate.tensor), TensorRows(up.tensor)]], gated: true, precision: .bfloat16)
+        let x = randomFloats(rows * inputs, using: &generator)
+        let out = Buffer(rows: rows, width: outputs, repeating: .nan)
+        backend.gatedLinear(Buffer(x, width: inputs), count: rows, weight: matrix, out: out)
+        var expected: [Double] = []
+        for row in 0..<rows {
+            let input = x[row * inputs..<(row + 1) * inputs].map { Double(rounded($0)) }
+            for output in 0..<outputs {
+                func product(_ weight: TestWeight) -> Double {
+                    zip(weight.row(output), input).reduce(0) { $0 + Double($1.0) * $1.1 }
+                }
+                expected.append(silu(product(gate)) * product(up))
+            }
+        }
+        #expect(relativeDistance(out.values(rows: rows), expected) < 2e-6)
+    }
+
+    @Test("inputs beyond the largest bfloat16, infinities and NaN stay what they are", arguments: instructionSets)
+    func extremes(instructionSet: String) throws {
+        let backend = try makeBackend(instructionSet)
+        let one = try TestWeight(.bfloat16, shape: [1, 1], values: [1])
+        let matrix = backend.makeMatrix([[TensorRows(one.tensor)]], gated: false, precision: .bfloat16)
+        let nan = Float(bitPattern: 0x7F80_0001)  // whose upper half alone is an infinity
+        let values: [Float] = [.infinity, -.infinity, .greatestFiniteMagnitude, 0, nan, .nan]
+        let out = Buffer(rows: values.count, width: 1)
+        backend.linear(
+            Buffer(values, width: 1), count: values.count, weight: matrix, bias: nil, out: out, accumulate: false)
+        let found = out.values(rows: values.count)
+        #expect(Array(found.prefix(4)) == [.infinity, -.infinity, .infinity, 0])
+        #expect(found[4].isNaN && found[5].isNaN)
+    }
+
+    @Test("what is not stored in bfloat16 keeps its inputs in float32")
+    func otherTypes() throws {
+        let backend = try makeBackend("baseline")
+        var generator = SeededGenerator(seed: 83)
+        for dtype in [DType.float16, .float32] {
+            let weight = try TestWeight(dtype, shape: [3, 8], using: &generator)
+            let matrix = backend.makeMatrix([[TensorRows(weight.tensor)]], gated: false, precision: .bfloat16)
+            #expect(matrix.precision == .stored)
+        }
+    }
+}
