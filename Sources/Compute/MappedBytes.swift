@@ -56,8 +56,11 @@ public final class MappedBytes: @unchecked Sendable {  // immutable after init
 
     /// Maps the file at `path`.
     ///
+    /// - Parameters:
+    ///   - path: where it is.
+    ///   - usesHugePages: whether to ask for huge pages, which files have where the file system keeps large folios.
     /// - Throws: `FileError` when the file cannot be opened, is not a regular file, or cannot be mapped.
-    public init(path: String) throws(FileError) {
+    public init(path: String, usesHugePages: Bool = false) throws(FileError) {
         // Not blocking: a pipe is refused below, not waited for.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw FileError(path: path, reason: String(cString: strerror(errno))) }
@@ -75,12 +78,34 @@ public final class MappedBytes: @unchecked Sendable {  // immutable after init
             isFile = false
             return
         }
-        guard let base = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED else {
+        let place = usesHugePages ? Self.reserve(size) : nil
+        let flags = place == nil ? MAP_PRIVATE : MAP_PRIVATE | MAP_FIXED
+        guard let base = mmap(place, size, PROT_READ, flags, descriptor, 0), base != MAP_FAILED else {
             throw FileError(path: path, reason: String(cString: strerror(errno)))
         }
+        #if canImport(Glibc)
+            if usesHugePages { madvise(base, size, MADV_HUGEPAGE) }
+        #endif
         bytes = UnsafeRawBufferPointer(start: base, count: size)
         ownsMapping = true
         isFile = true
+    }
+
+    /// Addresses for `byteCount` bytes that begin where a huge page does; nil if there are none.
+    private static func reserve(_ byteCount: Int) -> UnsafeMutableRawPointer? {
+        let page = Storage.hugePage
+        let length = (byteCount + page - 1) / page * page
+        guard
+            let start = mmap(nil, length + page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), start != MAP_FAILED
+        else { return nil }
+        let first = start.alignedUp(toMultipleOf: page)
+        // What lies before and behind is given back; the file takes the place of the rest.
+        if first > start { munmap(start, first - start) }
+        let rest = page - (first - start)
+        if rest > 0 { munmap(first + length, rest) }
+        let tail = (byteCount + 4095) / 4096 * 4096
+        if tail < length { munmap(first + tail, length - tail) }
+        return first
     }
 
     deinit {

@@ -1,4 +1,4 @@
-// Storage: a block of memory with one owner. Contents start uninitialised.
+// Storage: a block of memory with one owner. Contents start uninitialised, unless they are a mapped file's.
 
 #if canImport(Glibc)
     internal import Glibc
@@ -9,7 +9,10 @@ public final class Storage: @unchecked Sendable {  // who may write when is the 
     /// The memory; valid while this object lives.
     public let bytes: UnsafeMutableRawBufferPointer
 
-    private static let hugePage = 2 << 20
+    static let hugePage = 2 << 20
+
+    /// Who keeps the memory; nil for this object itself.
+    private let owner: MappedBytes?
 
     /// Allocates `byteCount` bytes.
     ///
@@ -25,9 +28,18 @@ public final class Storage: @unchecked Sendable {  // who may write when is the 
             if isLarge, usesHugePages { madvise(base, byteCount, MADV_HUGEPAGE) }
         #endif
         bytes = UnsafeMutableRawBufferPointer(start: base, count: byteCount)
+        owner = nil
     }
 
-    deinit { bytes.baseAddress?.deallocate() }
+    /// The bytes `range` of a file, which nobody may write.
+    init(_ file: MappedBytes, _ range: Range<Int>) {
+        bytes = UnsafeMutableRawBufferPointer(mutating: UnsafeRawBufferPointer(rebasing: file.bytes[range]))
+        owner = file
+    }
+
+    deinit {
+        if owner == nil { bytes.baseAddress?.deallocate() }
+    }
 }
 
 /// Memory that grows to what was needed most, and is reused. Contents do not survive the next `reserve`.

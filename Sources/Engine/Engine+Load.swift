@@ -27,25 +27,27 @@ extension Engine {
     /// - Parameters:
     ///   - files: the model's files.
     ///   - configuration: limits and switches.
-    ///   - threads: CPU threads to compute with; nil takes all cores.
+    ///   - threads: CPU threads to compute with; nil takes one for each CPU that this process may use.
     ///   - progress: called now and then, on the engine's thread.
+    ///   - report: called with what became of `configuration.packedCache`, on the engine's thread.
     /// - Returns: an engine at rest.
     /// - Throws: `ModelFileError` that names file, tensor, found and expected, or `EngineError.notEnoughMemory`, or
     ///   `ExpertFileError` for a placement that does not fit the model.
     public static func load(
         _ files: ModelFiles, configuration: EngineConfiguration = EngineConfiguration(), threads: Int? = nil,
-        progress: @escaping @Sendable (LoadProgress) -> Void = { _ in }
+        progress: @escaping @Sendable (LoadProgress) -> Void = { _ in },
+        report: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> Engine {
         let thread = EngineThread()
         let parts = try await thread.perform {
-            try makeParts(files, configuration: configuration, threads: threads, progress: progress)
+            try makeParts(files, configuration: configuration, threads: threads, progress: progress, report: report)
         }
         return Engine(parts, configuration: configuration, thread: thread)
     }
 
     private static func makeParts(
         _ files: ModelFiles, configuration: EngineConfiguration, threads: Int?,
-        progress: @escaping @Sendable (LoadProgress) -> Void
+        progress: @escaping @Sendable (LoadProgress) -> Void, report: (String) -> Void
     ) throws -> EngineParts {
         let numbers = try ModelConfiguration(files)
         let source: any WeightSource =
@@ -59,7 +61,8 @@ extension Engine {
                 file: files.location(of: "config.json"), item: "max_position_embeddings",
                 found: "\(numbers.maxPositions)", expected: "at least the \(contextLength) of --context-length")
         }
-        let survey = WeightSurvey(numbers, of: configuration.loadFormat == .dummy ? nil : source)
+        let survey = WeightSurvey(
+            numbers, of: configuration.loadFormat == .dummy ? nil : source, precision: configuration.precision)
         if let problem = survey.problems.first { throw problem }
         let need = MemoryNeed(numbers, configuration, contextLength: contextLength, weights: survey.loadedBytes)
         let pages = max(1, need.tokens(physicalMemory) / KVCache.pageSize)
@@ -69,17 +72,27 @@ extension Engine {
                 neededBytes: Int(min(needed, 1e18)), physicalBytes: physicalMemory)
         }
 
-        guard let backend = CPUBackend(threads: threads) else {
+        guard let backend = CPUBackend(threads: threads, pinsThreads: true) else {
             preconditionFailure("the baseline instruction set is always there")
         }
         var description = ModelDescription()
         do {
-            let loader = WeightLoader(source, backend: backend) {
+            var cache: PackedCache?
+            if let directory = configuration.packedCache {
+                cache = try PackedCache(
+                    directory: directory, files: files, weights: source, survey: survey,
+                    precision: configuration.precision, backend: backend)
+            }
+            let loader = WeightLoader(source, backend: cache ?? backend, precision: configuration.precision) {
                 progress(LoadProgress(completedBytes: $0, totalBytes: survey.storedBytes))
             }
             let model = try ModelRegistry.load(
                 numbers, weights: loader, positions: contextLength, file: files.location(of: "config.json"))
+            if configuration.packedCache != nil { report(cache?.finish() ?? PackedCache.needless) }
             description.parameters = loader.parameters
+            description.precision = configuration.precision
+            description.weightBytes = Int(survey.loadedBytes)
+            description.cacheBytes = pages * KVCache.pageSize * need.bytesPerToken
             description.architecture = numbers.architecture
             description.modelType = numbers.modelType
             description.layers = numbers.layers

@@ -1,3 +1,4 @@
+public import Compute
 public import Experts
 
 /// Where weights come from.
@@ -31,6 +32,10 @@ public struct EngineConfiguration: Sendable {
     public var contextLength: Int?
     /// Where weights come from (`--load-format`).
     public var loadFormat = LoadFormat.auto
+    /// How exactly weights are kept (`--quantization`).
+    public var precision = WeightPrecision.stored
+    /// Folder of packed weights, which a later start maps (`--packed-cache`); nil packs at every start.
+    public var packedCache: String?
     /// Seeds the sampler of requests without a seed, and made-up weights (`--random-seed`).
     public var randomSeed: UInt64 = 42
     /// Where the experts are at first (`--init-expert-location`).

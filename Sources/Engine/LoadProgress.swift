@@ -1,3 +1,5 @@
+public import Compute
+
 /// How far loading has come.
 public struct LoadProgress: Sendable, Equatable {
     /// Bytes of weights that are in place.
@@ -27,6 +29,12 @@ public struct ModelDescription: Sendable, Equatable {
     public var topK = 0
     /// Parameters in all.
     public var parameters = 0
+    /// How exactly matrices are kept.
+    public var precision = WeightPrecision.stored
+    /// Bytes of memory that weights take.
+    public var weightBytes = 0
+    /// Bytes of memory that the KV cache takes when it is full.
+    public var cacheBytes = 0
     /// Token ids are below this.
     public var vocabularySize = 0
     /// Longest sequence allowed, prompt and output together.

@@ -51,7 +51,9 @@ public struct ModelCheck: Sendable {
         guard let configuration else { return }
         // A folder without any weights has one problem, not one for each tensor.
         let hasWeights = source.map { !$0.tensors.isEmpty } ?? true
-        let survey = WeightSurvey(configuration, of: hasWeights ? source : nil, mostProblems: Self.mostProblems)
+        let survey = WeightSurvey(
+            configuration, of: hasWeights ? source : nil, precision: settings.precision,
+            mostProblems: Self.mostProblems)
         weights = survey
         problems += survey.problems.filter { $0.item.map { source?.unread.contains($0) != true } ?? true }
         contextLength = min(settings.contextLength ?? configuration.maxPositions, configuration.maxPositions)

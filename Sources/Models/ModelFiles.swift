@@ -41,6 +41,12 @@ public struct ModelFiles: Sendable {
         source = .embedded(files)
     }
 
+    /// Whether they are in memory, not in a folder.
+    var isEmbedded: Bool {
+        guard case .directory = source else { return true }
+        return false
+    }
+
     /// The file `name`, mapped; nil when the model has no such file.
     ///
     /// - Throws: `FileError` when the file is there but cannot be read.

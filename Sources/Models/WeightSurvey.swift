@@ -12,6 +12,8 @@ public struct WeightSurvey: Sendable {
     public let storedBytes: Int
     /// Bytes of memory that weights take when they are loaded, those included that stay where they are.
     public let loadedBytes: Double
+    /// The matrices in the order in which they are laid out.
+    public let plan: PackedPlan
     /// What is missing, misshapen or of another type; further problems are left out beyond the number asked for.
     public let problems: [ModelFileError]
 
@@ -41,6 +43,7 @@ public struct WeightSurvey: Sendable {
         activeParameters = parameters - loader.expertParameters / max(1, configuration.experts) * idle
         storedBytes = loader.loadedBytes
         loadedBytes = layout.bytes + Double(loader.mappedBytes)
+        plan = layout.plan
         problems = inspector.problems
     }
 }

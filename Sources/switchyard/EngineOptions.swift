@@ -19,14 +19,6 @@ enum LoadFormatChoice: String, ExpressibleByArgument, CaseIterable {
     var format: LoadFormat { self == .dummy ? .dummy : .auto }
 }
 
-/// How weights are kept.
-enum QuantizationChoice: String, ExpressibleByArgument, CaseIterable {
-    case int8, int4
-
-    /// The loader's name for it.
-    var precision: WeightPrecision { self == .int8 ? .int8 : .int4 }
-}
-
 /// Who joins the batch next, by sglang's names.
 enum SchedulePolicyChoice: String, ExpressibleByArgument, CaseIterable {
     case fcfs, lpm
@@ -66,7 +58,9 @@ struct EngineOptions: ParsableArguments {
     @Option(help: "Where to compute; auto is the CPU in this version, and a log line says why.")
     var device = DeviceChoice.auto
 
-    @Option(help: ArgumentHelp("CPU threads that compute. (default: all cores)", valueName: "count"))
+    @Option(
+        help: ArgumentHelp(
+            "CPU threads that compute. (default: one for each CPU that the process may use)", valueName: "count"))
     var threads: Int?
 
     @Option(
@@ -91,6 +85,12 @@ struct EngineOptions: ParsableArguments {
 
     @Option(help: "auto reads the model's safetensors; dummy makes seeded random weights of any config.json.")
     var loadFormat = LoadFormatChoice.auto
+
+    @Option(help: Quantization.help, transform: Quantization.parse)
+    var quantization: WeightPrecision?
+
+    @Option(help: PackedCacheOption.help)
+    var packedCache: String?
 
     @Option(help: "Who joins next: fcfs, who came first; lpm, whose prompt has the longest prefix in the cache.")
     var schedulePolicy = SchedulePolicyChoice.fcfs
@@ -206,6 +206,8 @@ struct EngineOptions: ParsableArguments {
         result.contextLength = contextLength
         result.randomSeed = randomSeed
         result.loadFormat = loadFormat.format
+        result.precision = quantization ?? .stored
+        result.packedCache = packedCache
         result.recorder = expertDistributionRecorderMode.mode.map { mode in
             RecorderSettings(
                 mode: mode,

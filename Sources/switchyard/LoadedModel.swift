@@ -29,7 +29,7 @@ struct LoadedModel {
         do {
             engine = try await Engine.load(
                 files, configuration: try options.configuration(), threads: options.threads,
-                progress: { bar.update($0) })
+                progress: { bar.update($0) }, report: { Terminal.error($0) })
         } catch let error as ExpertFileError {
             bar.abandon()
             throw ValidationError("--init-expert-location: \(error)")

@@ -95,7 +95,8 @@ struct Serve: AsyncParsableCommand {
     static func startLine(_ model: ModelDescription, path: String) -> String {
         "model=\(path) device=\(model.device) isa=\(model.instructionSet) threads=\(model.threads) "
             + "layers=\(model.layers) experts=\(model.experts) top_k=\(model.topK) "
-            + "token_capacity=\(model.tokenCapacity)"
+            + "token_capacity=\(model.tokenCapacity) quantization=\(model.precision.flag ?? "none") "
+            + "weight_bytes=\(model.weightBytes) kv_cache_bytes=\(model.cacheBytes)"
     }
 }
 

@@ -112,6 +112,8 @@ extension ServerSettings {
             "port": .int(port),
             "device": .string(engine.device.rawValue),
             "threads": optional(engine.threads),
+            "packed_cache": engine.packedCache.map { .string($0) } ?? .null,
+            "quantization": engine.quantization?.flag.map { .string($0) } ?? .null,
             "context_length": optional(engine.contextLength),
             "max_running_requests": .int(engine.maxRunningRequests),
             "max_queued_requests": .int(engine.maxQueuedRequests),

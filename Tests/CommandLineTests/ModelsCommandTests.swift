@@ -8,7 +8,7 @@ import Testing
 @Suite struct ModelsCommandTests {
     private struct Report: Decodable {
         var architecture: String
-        var parameters, activeParameters, kvBytesPerToken, tokensThatFit: Int
+        var parameters, activeParameters, fileBytes, weightBytes, kvBytesPerToken, tokensThatFit: Int
         var fits: Bool
         var problems: [String]
     }
@@ -37,6 +37,20 @@ import Testing
         #expect(json.status == 0 && found.fits && found.problems.isEmpty && found.tokensThatFit > 1000)
         #expect(found.architecture == "DeepseekV3ForCausalLM" && found.kvBytesPerToken == 640)
         #expect(found.activeParameters > 0 && found.activeParameters < found.parameters)
+    }
+
+    @Test("fewer bits take less memory, and the same files", .timeLimit(.minutes(1)))
+    func quantized() async throws {
+        let binary = try Binary()
+        func found(_ flags: String...) async throws -> Report {
+            let arguments = ["check", folder("qwen3-moe-tiny"), "--json"] + flags
+            return try report(try await binary.run("models", options: arguments).output)
+        }
+        let stored = try await found()
+        let eight = try await found("--quantization", "int8")
+        let four = try await found("--quantization", "int4")
+        #expect(stored.fileBytes == eight.fileBytes && stored.parameters == four.parameters)
+        #expect(four.weightBytes < eight.weightBytes && eight.weightBytes < stored.weightBytes)
     }
 
     @Test("every problem is listed, and the status is 1", .timeLimit(.minutes(1)))

@@ -32,6 +32,7 @@ import Testing
         #expect(configuration.maxRunningRequests == EngineConfiguration().maxRunningRequests)
         #expect(configuration.recorder == RecorderSettings())
         #expect(configuration.maxTotalTokens == nil)
+        #expect("\(configuration.precision)" == "stored")
     }
 
     @Test("flags are spelled as in sglang")
@@ -42,6 +43,7 @@ import Testing
             "--max-total-tokens", "5", "--chunked-prefill-size", "6", "--random-seed", "7", "--log-level", "debug",
             "--device", "cpu", "--threads", "8", "--schedule-policy", "lpm", "--disable-radix-cache",
             "--enable-priority-scheduling", "--priority-scheduling-preemption-threshold", "10",
+            "--quantization", "int4",
             "--expert-distribution-recorder-mode", "off",
             "--expert-distribution-recorder-buffer-size", "-1", "--shutdown-timeout", "9")
         #expect(command.engineOptions.modelPath == "folder")
@@ -59,6 +61,9 @@ import Testing
         #expect(configuration.schedulePolicy == .longestPrefixMatch)
         #expect(!configuration.reusesPrefixes && configuration.usesPriorities)
         #expect(configuration.preemptionThreshold == 10)
+        #expect("\(configuration.precision)" == "int4")
+        let arguments = ServerSettings(command.options, engine: command.engineOptions, modelPath: "a").arguments
+        #expect(arguments["quantization"] == .string("int4"))
         #expect(configuration.recorder == nil)
         let recorder = try serve(
             "--expert-distribution-recorder-mode", "per_token", "--expert-distribution-recorder-buffer-size", "-1",
@@ -93,6 +98,11 @@ import Testing
             (["--expert-distribution-recorder-mode", "everything"], "everything"),
             (["--expert-distribution-recorder-max-bytes", "5"], "--expert-distribution-recorder-max-bytes 5"),
             (["--schedule-policy", "random"], "random"),
+            (
+                ["--quantization", "fp8"],
+                "--quantization fp8: weights are quantized while they are loaded, to int8 or int4"
+            ),
+            (["--quantization", "awq"], "use int8 or int4, or leave it out"),
             (["--port", "65536"], "--port 65536"), (["--threads", "0"], "--threads 0"),
             (["--max-running-requests", "0"], "--max-running-requests 0"),
             (["--expert-distribution-recorder-buffer-size", "0"], "-1 (keep all)"),

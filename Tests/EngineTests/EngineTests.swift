@@ -29,6 +29,22 @@ import Testing
         return GenerationRequest(id: id, promptIDs: prompt, sampling: sampling)
     }
 
+    @Test("quantized weights take the memory that was said, and generate", arguments: WeightPrecision.allCases)
+    func quantized(precision: WeightPrecision) async throws {
+        var configuration = EngineConfiguration()
+        configuration.precision = precision
+        configuration.maxTotalTokens = 256
+        let engine = try await Engine.load(.demo, configuration: configuration, threads: 2)
+        let survey = WeightSurvey(try ModelConfiguration(.demo), of: try Checkpoint(.demo), precision: precision)
+        #expect(engine.model.precision == precision && engine.model.weightBytes == Int(survey.loadedBytes))
+        let golden = try Self.goldens()[0]
+        let output = await collect(
+            try await engine.submit(Self.greedy("a", golden.promptIds, count: golden.greedyIds.count)))
+        #expect(output.ids.count == golden.greedyIds.count)
+        #expect(precision != .stored || output.ids == golden.greedyIds)
+        await engine.shutdown(deadline: .seconds(5))
+    }
+
     @Test("many requests at once give the reference's tokens, whatever shares their batch")
     func storm() async throws {
         var configuration = EngineConfiguration()

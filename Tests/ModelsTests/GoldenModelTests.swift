@@ -7,7 +7,7 @@ import Testing
 @testable import Models
 
 /// The tiny models with recorded outputs, and by what their routing weights are scaled.
-private let models = [
+let goldenModels = [
     "deepseek-v2-tiny", "deepseek-v2-grouped-tiny", "deepseek-v3-tiny", "mixtral-tiny", "olmoe-tiny", "qwen2-moe-tiny",
     "qwen2-moe-tiny-sparse", "qwen3-moe-tiny",
 ]
@@ -15,7 +15,7 @@ private let models = [
 @Suite struct GoldenModelTests {
     @Test(
         "hidden states, router choices and logits equal the reference",
-        arguments: models, 0..<6)
+        arguments: goldenModels, 0..<6)
     func prefill(model: String, prompt: Int) throws {
         let golden = try GoldenTensors("models/\(model)/goldens.safetensors")
         let runner = try TestRunner(ModelFiles(directory: Golden.url("models/\(model)").path))
@@ -54,7 +54,7 @@ private let models = [
 
     @Test(
         "greedy decoding through the cache gives the reference's tokens, log-probabilities and expert counts",
-        arguments: models, 0..<6)
+        arguments: goldenModels, 0..<6)
     func greedy(model: String, prompt: Int) throws {
         let golden = try GoldenTensors("models/\(model)/goldens.safetensors")
         let runner = try TestRunner(ModelFiles(directory: Golden.url("models/\(model)").path))
@@ -74,7 +74,7 @@ private let models = [
         #expect(runner.counts == zip(prefill, decode).map(+))
     }
 
-    @Test("a prompt in chunks gives the bits of the prompt in one pass", arguments: models, [1, 3, 7, 16, 40])
+    @Test("a prompt in chunks gives the bits of the prompt in one pass", arguments: goldenModels, [1, 3, 7, 16, 40])
     func chunks(model: String, size: Int) throws {
         let golden = try GoldenTensors("models/\(model)/goldens.safetensors")
         let ids = try golden.int64("p5.input_ids").map(Int32.init)

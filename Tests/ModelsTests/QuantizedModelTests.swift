@@ -39,6 +39,64 @@ import Testing
         #expect(four <= 1.03)
     }
 
+    /// How far logits of a golden model's prompts move.
+    private struct Change {
+        /// The largest change, up to the first token of a prompt for which a router chose other experts.
+        var routedAlike: Float = 0
+        /// The largest change of all.
+        var overall: Float = 0
+        /// The largest magnitude of a logit.
+        var size: Float = 0
+        /// Tokens up to that first one, and all.
+        var (alike, tokens) = (0, 0)
+    }
+
+    private static func change(_ model: String, _ precision: WeightPrecision) throws -> Change {
+        let files = try ModelFiles(directory: Golden.url("models/\(model)").path)
+        let golden = try GoldenTensors("models/\(model)/goldens.safetensors")
+        let exact = try TestRunner(files)
+        let quantized = try TestRunner(files, precision: precision)
+        defer {
+            exact.backend.stop()
+            quantized.backend.stop()
+        }
+        var change = Change()
+        for prompt in 0..<6 {
+            let ids = try golden.int64("p\(prompt).input_ids").map(Int32.init)
+            var isAlike = true
+            let start = zip(quantized.counts, exact.counts).map { $0 - $1 }
+            // Token by token, so that the counts say what each of them chose.
+            for (position, id) in ids.enumerated() {
+                let expected = exact.logits([id], from: position)[0]
+                let found = quantized.logits([id], from: position)[0]
+                let largest = zip(found, expected).reduce(Float(0)) { max($0, abs($1.0 - $1.1)) }
+                isAlike = isAlike && zip(quantized.counts, exact.counts).map { $0 - $1 } == start
+                if isAlike {
+                    change.routedAlike = max(change.routedAlike, largest)
+                    change.alike += 1
+                }
+                change.tokens += 1
+                change.overall = max(change.overall, largest)
+                change.size = expected.reduce(change.size) { max($0, abs($1)) }
+            }
+        }
+        return change
+    }
+
+    @Test(
+        "while routers choose as before, no logit of a golden model changes by more than 6 % of the largest, 20 % with 4 bits",
+        arguments: goldenModels)
+    func logits(model: String) throws {
+        for (precision, bound) in [(WeightPrecision.int8, Float(0.06)), (.int4, 0.2)] {
+            let found = try Self.change(model, precision)
+            print(
+                "\(model) \(precision): largest logit \(found.size), changes by \(found.routedAlike) in \(found.alike) of "
+                    + "\(found.tokens) tokens, by \(found.overall) in all")
+            #expect(found.alike > 0 && found.routedAlike > 0 && found.routedAlike <= bound * found.size)
+            #expect(found.overall.isFinite && found.overall <= found.size)
+        }
+    }
+
     @Test("8.5 bits for a weight of experts, or 4.5 for gates and ups, 16 before")
     func memory() throws {
         func bytes(_ precision: WeightPrecision) throws -> Int {

@@ -20,15 +20,17 @@ final class TestRunner {
 
     init(
         _ files: ModelFiles, threads: Int = 1, instructionSet: String? = nil, precision: WeightPrecision = .stored,
-        limit: Int = 256
+        limit: Int = 256, layout: (CPUBackend) throws -> (any WeightLayout, completed: () -> Void) = { ($0, {}) }
     ) throws {
         let configuration = try ModelConfiguration(files)
         guard let backend = CPUBackend(threads: threads, instructionSet: instructionSet) else {
             throw CocoaError(.featureUnsupported)
         }
         self.backend = backend
-        let loader = WeightLoader(try Checkpoint(files), backend: backend, precision: precision)
+        let (layout, completed) = try layout(backend)
+        let loader = WeightLoader(try Checkpoint(files), backend: layout, precision: precision)
         model = try ModelRegistry.load(configuration, weights: loader, positions: limit, file: files.path)
+        completed()
         workspace = Workspace(configuration, tokens: limit, logitRows: limit)
         // Pages in descending order, so that a page's number and place differ.
         let pageCount = (limit + KVCache.pageSize - 1) / KVCache.pageSize

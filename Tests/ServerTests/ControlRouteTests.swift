@@ -124,6 +124,8 @@ import Text
         #expect(json["max_total_num_tokens"] == 640)
         #expect(json["max_req_input_len"] == 63)
         #expect(json["internal_states"][0]["last_gen_throughput"] == 2.5)
+        #expect(json["internal_states"][0]["memory_usage"]["weight"] == 1.5)
+        #expect(json["internal_states"][0]["memory_usage"]["kvcache"] == 0.25)
     }
 
     @Test("the cache is flushed only when nothing runs")

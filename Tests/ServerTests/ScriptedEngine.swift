@@ -41,6 +41,8 @@ final class ScriptedEngine: InferenceEngine {
         model.modelType = "qwen2_moe"
         model.vocabularySize = 8192
         model.contextLength = 2048
+        model.weightBytes = 3 << 29
+        model.cacheBytes = 1 << 28
         model.endOfSequenceIDs = [8191, 8189]
         self.model = model
     }

@@ -237,3 +237,11 @@ static inline void cpu_relax(void) {
     __asm__ volatile("yield");
 #endif
 }
+
+enum { CPU_MOST_PROCESSORS = 8192 };
+
+/// The CPUs that the calling thread may run on, in ascending order, and how many; 0 where the system does not say.
+ptrdiff_t cpu_allowed(int32_t *numbers, ptrdiff_t capacity);
+
+/// Keeps the calling thread on one CPU; where the system refuses it stays free.
+void cpu_pin(int32_t number);

@@ -32,79 +32,144 @@ INLINE uint16_t bits(const cpu_row *row, ptrdiff_t i) {
 // Where a panel keeps the bf16 weight of output r and input k: two inputs side by side.
 INLINE ptrdiff_t narrow_place(ptrdiff_t k, ptrdiff_t r) { return (k / 2 * CPU_PANEL + r) * 2 + k % 2; }
 
-// x over the scale, rounded and held within the codes -most - 1 ... most.
-INLINE int quantize(float x, float inverse, float most) {
-    float q = rintf(x * inverse);
-    return (int)(q > most ? most : q >= -most - 1 ? q : -most - 1);
+// A group of a row's weights, widened.
+typedef struct {
+    v16 part[CPU_GROUP / CPU_LANES];
+} weight_group;
+
+INLINE weight_group load_group(const cpu_row *row, ptrdiff_t first) {
+    weight_group x;
+    for (int p = 0; p < CPU_GROUP / CPU_LANES; p++) {
+        ptrdiff_t k = first + p * CPU_LANES;
+        if (row->elements && row->type == CPU_BF16) {
+            x.part[p] = load_bf16((const char *)row->elements + 2 * k);
+        } else {
+            float wide[CPU_LANES];
+            for (int i = 0; i < CPU_LANES; i++) wide[i] = element(row, k + i);
+            x.part[p] = load(wide);
+        }
+    }
+    return x;
 }
 
-// Quantizes a row as output r of a panel. Of the scales that put the weight farthest from zero, whatever its sign, at or
-// near the lowest code, each group takes that of the least squared error.
-static void quantize_row(const cpu_row *row, ptrdiff_t inputs, cpu_type type, char *panel, ptrdiff_t r) {
+// x over the scale, rounded to even and held within the codes -most - 1 ... most.
+INLINE v16 quantize(v16 x, float inverse, float most) {
+    const float round = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+    v16 q = x * inverse;
+    q = q + round;
+    q = q - round;
+    q = select(q > most, splat(most), q);
+    return select(q >= -most - 1, q, splat(-most - 1));
+}
+
+// Quantizes a group as that of output r of a panel. Of the scales that put the weight farthest from zero, whatever its sign, at
+// or near the lowest code, it takes that of the least squared error.
+INLINE void quantize_group(weight_group x, cpu_type type, char *group, ptrdiff_t r) {
     const float most = type == CPU_INT8 ? 127 : 7;
     const int candidates = type == CPU_INT8 ? 1 : 17;
-    for (ptrdiff_t first = 0; first < inputs; first += CPU_GROUP, panel += group_bytes(type)) {
-        float x[CPU_GROUP], extreme = 0, least = INFINITY, scale = 0;
-        for (int i = 0; i < CPU_GROUP; i++) {
-            x[i] = element(row, first + i);
-            if (fabsf(x[i]) > fabsf(extreme)) extreme = x[i];
+    float wide[CPU_GROUP], extreme = 0, least = INFINITY, scale = 0;
+    for (int p = 0; p < CPU_GROUP / CPU_LANES; p++) store(wide + p * CPU_LANES, x.part[p]);
+    for (int i = 0; i < CPU_GROUP; i++)
+        if (fabsf(wide[i]) > fabsf(extreme)) extreme = wide[i];
+    for (int candidate = 0; candidate < candidates; candidate++) {
+        float tried = widen(narrow_bf16(extreme / -(most + 1 + 0.125f * (float)(candidate - candidates / 2))));
+        float inverse = tried == 0 ? 0 : 1 / tried;
+        v16 error = {};
+        for (int p = 0; p < CPU_GROUP / CPU_LANES; p++) {
+            v16 d = quantize(x.part[p], inverse, most) * tried;
+            d = d - x.part[p];
+            error = madd(d, d, error);
         }
-        for (int candidate = 0; candidate < candidates; candidate++) {
-            float tried = widen(narrow_bf16(extreme / -(most + 1 + 0.125f * (float)(candidate - candidates / 2))));
-            float inverse = tried == 0 ? 0 : 1 / tried, error = 0;
-            for (int i = 0; i < CPU_GROUP; i++) {
-                float d = (float)quantize(x[i], inverse, most) * tried - x[i];
-                error += d * d;
-            }
-            if (candidate > 0 && !(error < least)) continue;
-            least = error;
-            scale = tried;
+        float total = candidates > 1 ? sum(error) : 0;
+        if (candidate > 0 && !(total < least)) continue;
+        least = total;
+        scale = tried;
+    }
+    ((uint16_t *)group)[r] = narrow_bf16(scale);
+    int32_t codes[CPU_GROUP];
+    for (int p = 0; p < CPU_GROUP / CPU_LANES; p++)
+        *(i16_unaligned *)(codes + p * CPU_LANES) =
+            __builtin_convertvector(quantize(x.part[p], scale == 0 ? 0 : 1 / scale, most), i16);
+    char *weights = group + 2 * CPU_PANEL;
+    if (type == CPU_INT8) {
+        for (int i = 0; i < CPU_GROUP; i++) ((int8_t *)weights)[i * CPU_PANEL + r] = (int8_t)codes[i];
+        return;
+    }
+    for (int w = 0; w < CPU_GROUP / 8; w++) {
+        uint32_t word = 0;
+        for (int i = 0; i < 8; i++) word |= (uint32_t)(codes[w * 8 + i] + 8) << i * 4;
+        ((uint32_t *)weights)[w * CPU_PANEL + r] = word;
+    }
+}
+
+// A panel of bf16 rows as they are, some pairs of inputs at a time: a line of each row first, then the words of one pair side by
+// side. A word of each row in turn would be slow: rows often lie a power of two apart, which a cache keeps few of.
+static void interleave(const cpu_row *rows, ptrdiff_t inputs, uint32_t *panel) {
+    enum { most = 16 };
+    uint32_t block[CPU_PANEL][most];
+    for (ptrdiff_t pair = 0; pair < inputs / 2; pair += most) {
+        ptrdiff_t count = inputs / 2 - pair < most ? inputs / 2 - pair : most;
+        for (ptrdiff_t r = 0; r < CPU_PANEL; r++) {
+            if (rows[r].elements)
+                memcpy(block[r], (const char *)rows[r].elements + 4 * pair, (size_t)count * 4);
+            else
+                memset(block[r], 0, sizeof block[r]);
         }
-        ((uint16_t *)panel)[r] = narrow_bf16(scale);
-        char *weights = panel + 2 * CPU_PANEL;
-        for (int i = 0; i < CPU_GROUP; i++) {
-            int code = quantize(x[i], scale == 0 ? 0 : 1 / scale, most);
-            if (type == CPU_INT8) {
-                ((int8_t *)weights)[i * CPU_PANEL + r] = (int8_t)code;
-            } else {
-                uint32_t *word = (uint32_t *)weights + i / 8 * CPU_PANEL + r;
-                *word = (i % 8 ? *word : 0) | (uint32_t)(code + 8) << i % 8 * 4;
-            }
+        for (ptrdiff_t k = 0; k < count; k++)
+            for (ptrdiff_t r = 0; r < CPU_PANEL; r++) panel[(pair + k) * CPU_PANEL + r] = block[r][k];
+    }
+    for (ptrdiff_t r = 0; inputs % 2 && r < CPU_PANEL; r++)
+        panel[inputs / 2 * CPU_PANEL + r] = bits(&rows[r], inputs - 1);
+}
+
+// A panel of any rows, widened.
+static void widen_rows(const cpu_row *rows, ptrdiff_t inputs, float *panel) {
+    for (ptrdiff_t r = 0; r < CPU_PANEL; r++) {
+        const cpu_row *row = rows + r;
+        for (ptrdiff_t k = 0, end; k < inputs; k = end) {
+            // A division for each block of a scale, not for each element.
+            end = row->scales && k + row->scale_columns < inputs ? k + row->scale_columns : inputs;
+            widen_part(row, k, end, row->scales ? row->scales[k / row->scale_columns] : 1, panel + r);
+        }
+    }
+}
+
+// A panel of rows that hold the weights of one input each.
+static void turn(const cpu_pack_args *a, ptrdiff_t panel, char *start) {
+    const cpu_row none = {};
+    uint16_t *narrow = (uint16_t *)start;
+    for (ptrdiff_t r = 0; r < CPU_PANEL; r++) {
+        ptrdiff_t output = panel * CPU_PANEL + r;
+        if (a->type == CPU_BF16 && a->inputs % 2) narrow[narrow_place(a->inputs, r)] = 0;
+        for (ptrdiff_t k = 0; k < a->inputs; k++) {
+            const cpu_row *row = output < a->outputs ? a->rows + k : &none;
+            if (a->type == CPU_BF16)
+                narrow[narrow_place(k, r)] = bits(row, output);
+            else
+                ((float *)start)[k * CPU_PANEL + r] = element(row, output);
         }
     }
 }
 
 static void pack(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
     const cpu_pack_args *a = raw;
-    const cpu_row none = {};
     for (ptrdiff_t panel = begin; panel < end; panel++) {
         char *start = (char *)a->panels + panel * panel_bytes(a->inputs, a->type);
-        uint16_t *narrow = (uint16_t *)start;
-        float *wide = (float *)start;
-        for (ptrdiff_t r = 0; r < CPU_PANEL; r++) {
-            ptrdiff_t output = panel * CPU_PANEL + r;
-            if (a->type == CPU_BF16 && a->inputs % 2) narrow[narrow_place(a->inputs, r)] = 0;
-            if (a->transposed) {
-                for (ptrdiff_t k = 0; k < a->inputs; k++) {
-                    const cpu_row *row = output < a->outputs ? a->rows + k : &none;
-                    if (a->type == CPU_BF16)
-                        narrow[narrow_place(k, r)] = bits(row, output);
+        const cpu_row *rows = a->transposed ? a->rows : a->rows + panel * CPU_PANEL;
+        if (a->transposed) {
+            turn(a, panel, start);
+        } else if (a->type == CPU_INT8 || a->type == CPU_INT4) {
+            for (ptrdiff_t k = 0; k < a->inputs; k += CPU_GROUP, start += group_bytes(a->type))
+                for (ptrdiff_t r = 0; r < CPU_PANEL; r++) {
+                    if (a->type == CPU_INT8)
+                        quantize_group(load_group(rows + r, k), CPU_INT8, start, r);
                     else
-                        wide[k * CPU_PANEL + r] = element(row, output);
+                        quantize_group(load_group(rows + r, k), CPU_INT4, start, r);
                 }
-                continue;
-            }
-            const cpu_row row = a->rows[output];
-            if (a->type == CPU_INT8 || a->type == CPU_INT4)
-                quantize_row(&row, a->inputs, a->type, start, r);
-            else if (a->type == CPU_BF16)
-                for (ptrdiff_t k = 0; k < a->inputs; k++) narrow[narrow_place(k, r)] = bits(&row, k);
-            else
-                for (ptrdiff_t k = 0, end; k < a->inputs; k = end) {
-                    // A division for each block of a scale, not for each element.
-                    end = row.scales && k + row.scale_columns < a->inputs ? k + row.scale_columns : a->inputs;
-                    widen_part(&row, k, end, row.scales ? row.scales[k / row.scale_columns] : 1, wide + r);
-                }
+        } else if (a->type == CPU_BF16) {
+            interleave(rows, a->inputs, (uint32_t *)start);
+        } else {
+            widen_rows(rows, a->inputs, (float *)start);
         }
     }
 }

@@ -6,6 +6,9 @@
 internal import CPUKernels
 
 extension CPUBackend {
+    /// Changes whenever panels lie otherwise than before, or hold other codes for the same weights.
+    static let layoutVersion = 1
+
     public func makeMatrix(_ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision) -> Matrix {
         let layout = PanelLayout(matrices, gated: gated, precision: precision)
         let (first, inputs) = (matrices[0][0], layout.inputs)
@@ -131,12 +134,15 @@ struct PanelLayout {
 public final class CPULayoutSize: WeightLayout {
     /// Bytes in all.
     public private(set) var bytes = 0.0
+    /// Every matrix, in order.
+    public private(set) var plan = PackedPlan()
 
     public init() {}
 
     public func makeMatrix(_ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision) -> Matrix {
         let layout = PanelLayout(matrices, gated: gated, precision: precision)
         bytes += Double(layout.stride) * Double(matrices.count)
+        plan.add(matrices, layout)
         return layout.matrix(count: matrices.count, storage: Storage(byteCount: 0))
     }
 

@@ -9,12 +9,6 @@
 internal import CPUKernels
 internal import Experts
 
-#if canImport(Glibc)
-    internal import Glibc
-#else
-    internal import Darwin
-#endif
-
 /// Computes on the CPU, with the best instruction set that this machine has.
 public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but for the pool, which has one caller
     public let device: DeviceDescription
@@ -26,13 +20,12 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
     /// Multiply-adds that make a range worth handing to another thread: a microsecond or two of work.
     private static let worthwhile = 1 << 16
 
-    /// A backend with `threads` threads (nil takes every core) and the instruction set `avx512`, `avx2` or `baseline`
-    /// (nil takes the best); nil when this machine lacks `instructionSet`.
-    public init?(threads: Int? = nil, instructionSet: String? = nil) {
+    /// A backend with `threads` threads (nil takes as many as `Processors` says) and the instruction set `avx512`, `avx2` or
+    /// `baseline` (nil takes the best); nil when this machine lacks `instructionSet`. `pinsThreads` as for `WorkerPool`.
+    public init?(threads: Int? = nil, instructionSet: String? = nil, pinsThreads: Bool = false) {
         guard let table = cpu_kernels_named(instructionSet) else { return nil }
         kernels = table.pointee
-        let cores = max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
-        pool = WorkerPool(threads: threads ?? cores)
+        pool = WorkerPool(threads: threads ?? Processors.threadCount, pinsThreads: pinsThreads)
         device = DeviceDescription(
             name: "cpu", instructionSet: String(cString: kernels.name), threads: pool.threadCount)
     }

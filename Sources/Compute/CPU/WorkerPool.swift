@@ -36,13 +36,24 @@ public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var threads: [pthread_t] = []
+    /// The CPU of each worker, if they stay on one.
+    private let places: [Int]
+    private let started = Atomic<Int>(0)
 
     /// Rounds of spinning before a worker sleeps: some 50 µs.
     private static let spins = 2000
 
     /// Starts `threads - 1` workers; the caller of `run` is the last thread.
-    public init(threads: Int) {
+    ///
+    /// - Parameters:
+    ///   - threads: how many compute, the caller included.
+    ///   - pinsThreads: whether each worker stays on a CPU of its own, all but the first, if there is a thread for each CPU
+    ///     that this process may use. With fewer they stay free, or two processes would meet on the same CPUs while others
+    ///     idle; and so does the caller, because threads that it starts would stay on its CPU with it.
+    public init(threads: Int, pinsThreads: Bool = false) {
         threadCount = max(1, threads)
+        let allowed = pinsThreads ? Processors.allowed : []
+        places = allowed.count == threadCount ? Array(allowed.dropFirst()) : []
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(condition, nil)
         for _ in 1..<threadCount { startWorker() }
@@ -150,6 +161,8 @@ public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written
 
     /// A worker's life.
     fileprivate func work() {
+        let number = started.wrappingAdd(1, ordering: .relaxed).oldValue
+        if number < places.count { cpu_pin(Int32(truncatingIfNeeded: places[number])) }
         while true {
             var rounds = 0
             while rounds < Self.spins {

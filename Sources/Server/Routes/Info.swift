@@ -77,6 +77,7 @@ struct InfoRoute: Sendable {
                 "num_running_reqs": .int(statistics.runningRequests),
                 "num_queue_reqs": .int(statistics.queuedRequests),
                 "num_used_tokens": .int(statistics.usedTokens),
+                "memory_usage": memory(model),
                 "num_requests_total": .int(statistics.requestsTotal),
                 "num_retracted_requests_total": .int(statistics.preemptionsTotal),
                 "cached_tokens_total": .int(statistics.cachedTokensTotal),
@@ -87,6 +88,15 @@ struct InfoRoute: Sendable {
             ])
         ])
         return .object(info)
+    }
+
+    /// In units of 2^30 bytes, as clients of sglang expect.
+    private func memory(_ model: ModelDescription) -> JSONValue {
+        .object([
+            "weight": .double(Double(model.weightBytes) / 0x1p30),
+            "kvcache": .double(Double(model.cacheBytes) / 0x1p30),
+            "token_capacity": .int(model.tokenCapacity),
+        ])
     }
 
     /// Empties the prefix cache; refused while requests run or wait, unless they end within `?timeout=` seconds.

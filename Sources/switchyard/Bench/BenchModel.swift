@@ -32,13 +32,15 @@ struct BenchModel: ParsableCommand {
     @Option(help: "auto reads the model's safetensors; dummy makes seeded random weights of any config.json.")
     var loadFormat = LoadFormatChoice.auto
 
+    @Option(help: Quantization.help, transform: Quantization.parse)
+    var quantization: WeightPrecision?
+
+    @Option(help: PackedCacheOption.help)
+    var packedCache: String?
+
     @Option(
         help: ArgumentHelp(
-            "int8, or int4 for the experts' gates and ups and int8 for the rest; router, norms, embeddings stay. "
-                + "(default: as stored)", valueName: "type"))
-    var quantization: QuantizationChoice?
-
-    @Option(help: ArgumentHelp("CPU threads that compute. (default: all cores)", valueName: "count"))
+            "CPU threads that compute. (default: one for each CPU that the process may use)", valueName: "count"))
     var threads: Int?
 
     @Option(help: ArgumentHelp("avx512, avx2 or baseline. (default: the best)", valueName: "name"))
@@ -78,7 +80,7 @@ struct BenchModel: ParsableCommand {
             throw ValidationError(
                 "--context, --prompt: the model has \(numbers.maxPositions) positions, \(positions) are asked for")
         }
-        guard let backend = CPUBackend(threads: threads, instructionSet: instructionSet) else {
+        guard let backend = CPUBackend(threads: threads, instructionSet: instructionSet, pinsThreads: true) else {
             throw ValidationError(
                 "--instruction-set \(instructionSet ?? ""): not on this machine; leave it away for the best")
         }
@@ -89,7 +91,7 @@ struct BenchModel: ParsableCommand {
             passes = try ModelPasses(
                 files, configuration: numbers,
                 source: loadFormat == .dummy ? DummyWeights(numbers, seed: 1) : try Checkpoint(files), backend: backend,
-                precision: quantization?.precision ?? .stored, sequences: max(1, batches.max() ?? 1),
+                precision: quantization ?? .stored, packedCache: packedCache, sequences: max(1, batches.max() ?? 1),
                 positions: positions, progress: bar.update)
         } catch {
             bar.abandon()

@@ -35,15 +35,24 @@ final class ModelPasses {
     /// tokens.
     init(
         _ files: ModelFiles, configuration: ModelConfiguration, source: any WeightSource, backend: CPUBackend,
-        precision: WeightPrecision, sequences: Int, positions: Int, progress: @escaping (LoadProgress) -> Void
+        precision: WeightPrecision, packedCache: String?, sequences: Int, positions: Int,
+        progress: @escaping (LoadProgress) -> Void
     ) throws {
         self.backend = backend
-        let total = WeightSurvey(configuration, of: source).storedBytes
-        let loader = WeightLoader(source, backend: backend, precision: precision) {
-            progress(LoadProgress(completedBytes: $0, totalBytes: total))
+        let survey = WeightSurvey(configuration, of: source, precision: precision)
+        if let problem = survey.problems.first { throw problem }
+        var packed: PackedCache?
+        if let packedCache {
+            packed = try PackedCache(
+                directory: packedCache, files: files, weights: source, survey: survey, precision: precision,
+                backend: backend)
+        }
+        let loader = WeightLoader(source, backend: packed ?? backend, precision: precision) {
+            progress(LoadProgress(completedBytes: $0, totalBytes: survey.storedBytes))
         }
         model = try ModelRegistry.load(
             configuration, weights: loader, positions: positions, file: files.location(of: "config.json"))
+        if packedCache != nil { Terminal.error(packed?.finish() ?? PackedCache.needless) }
         (matrixBytes, expertBytes) = (loader.matrixBytes, loader.expertBytes)
         (parameters, expertParameters) = (loader.parameters, loader.expertParameters)
         let tokens = max(sequences, positions)

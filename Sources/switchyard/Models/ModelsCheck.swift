@@ -20,6 +20,7 @@ struct ModelsCheck: ParsableCommand {
               switchyard models check ./Qwen1.5-MoE-A2.7B
               switchyard models check ./DeepSeek-V3 --context-length 8192 --json
               switchyard models check ./Qwen3-30B-A3B --load-format dummy
+              switchyard models check ./Qwen3-30B-A3B --quantization int4
             """)
 
     @Argument(help: ArgumentHelp("Hugging Face model folder.", valueName: "dir"))
@@ -27,6 +28,9 @@ struct ModelsCheck: ParsableCommand {
 
     @Option(help: "dummy needs a config.json only, as `serve --load-format dummy` does.")
     var loadFormat = LoadFormatChoice.auto
+
+    @Option(help: Quantization.help, transform: Quantization.parse)
+    var quantization: WeightPrecision?
 
     @Option(
         help: ArgumentHelp(
@@ -44,6 +48,7 @@ struct ModelsCheck: ParsableCommand {
         let files = try ModelFiles(directory: folder)
         var settings = EngineConfiguration()
         settings.loadFormat = loadFormat.format
+        settings.precision = quantization ?? .stored
         settings.contextLength = contextLength
         let check = ModelCheck(files, settings)
         var problems = check.problems.map(\.description)
