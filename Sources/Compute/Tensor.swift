@@ -163,12 +163,12 @@ public struct Buffer: Sendable {
 public enum WeightPrecision: String, Sendable, CaseIterable {
     /// As the checkpoint has them: bfloat16, or float32 for all else.
     case stored
-    /// bfloat16, where the checkpoint has that, times inputs rounded to bfloat16; sums stay float32. What other engines
-    /// compute in `bfloat16`.
+    /// As the checkpoint has them; products of bfloat16 matrices round their inputs to bfloat16, sums stay float32. What other
+    /// engines compute in `bfloat16`.
     case bfloat16
-    /// Symmetric, groups of 32 inputs with a bfloat16 scale: 8.5 bits for a weight.
+    /// Symmetric, groups of 32 inputs with a bfloat16 scale: 8.5 bits for a weight. Inputs are rounded to bfloat16.
     case int8
-    /// Symmetric, groups of 32 inputs with a bfloat16 scale: 4.5 bits for a weight.
+    /// Symmetric, groups of 32 inputs with a bfloat16 scale: 4.5 bits for a weight. Inputs are rounded to bfloat16.
     case int4
 }
 

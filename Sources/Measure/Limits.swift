@@ -34,7 +34,6 @@ public final class LimitProbe {
     private let memory: Storage
     private let kernels: cpu_kernels?
     private let job: Probe
-    private let multipliesPairs: Bool
 
     /// A probe.
     ///
@@ -42,9 +41,8 @@ public final class LimitProbe {
     ///   - threads: threads that read and compute at the same time.
     ///   - footprint: bytes that are read again and again, from pages like those of weights; nil for more than any cache
     ///     holds.
-    ///   - precision: what the products that are limited multiply: bfloat16, or float32 for all else.
+    ///   - precision: of the products that are limited: float32, or bfloat16 for what is not `stored`.
     public init(threads: Int, footprint: Int? = nil, precision: WeightPrecision = .stored) {
-        multipliesPairs = precision == .bfloat16
         pool = WorkerPool(threads: threads)
         kernels = cpu_kernels_named(nil)?.pointee
         let lanes = pool.laneCount
@@ -56,7 +54,8 @@ public final class LimitProbe {
         // Small footprints are read often, so that a sample is some hundred microseconds.
         job = Probe(
             kernels: kernels, floats: floats.baseAddress, items: items, lanes: lanes,
-            passes: max(1, (1 << 20) / (items * lanes)), rounds: footprint == nil ? 3_000_000 : 300_000)
+            passes: max(1, (1 << 20) / (items * lanes)), rounds: footprint == nil ? 3_000_000 : 300_000,
+            multipliesPairs: precision != .stored && kernels?.probe_pairs != nil)
     }
 
     /// Bytes read per second.
@@ -71,20 +70,13 @@ public final class LimitProbe {
 
     /// Floating-point operations per second.
     public func peak() -> Double {
-        let operations = Double((kernels?.probe_operations ?? 0) * job.rounds * job.lanes)
         let time = seconds {
             withUnsafePointer(to: job) { job in
-                pool.forEachLane(job) { $0.assumingMemoryBound(to: Probe.self).pointee.multiplyAdd(lane: $1) }
+                pool.forEachLane(job) { $0.assumingMemoryBound(to: Probe.self).pointee.compute(lane: $1) }
             }
         }
-        guard multipliesPairs else { return operations / time }
-        // Where no instruction multiplies pairs, a pair takes two.
-        let pairTime = seconds {
-            withUnsafePointer(to: job) { job in
-                pool.forEachLane(job) { $0.assumingMemoryBound(to: Probe.self).pointee.multiplyPairs(lane: $1) }
-            }
-        }
-        return max(operations / time, 2 * operations / pairTime)
+        let operations = (kernels?.probe_operations ?? 0) * (job.multipliesPairs ? 2 : 1)
+        return Double(operations * job.rounds * job.lanes) / time
     }
 
     /// Ends the threads.
@@ -100,6 +92,8 @@ private struct Probe {
     let lanes: Int
     let passes: Int
     let rounds: Int
+    /// Of bfloat16, instead of single floats.
+    let multipliesPairs: Bool
 
     private func arguments(_ lane: Int) -> cpu_probe_args {
         cpu_probe_args(
@@ -111,13 +105,8 @@ private struct Probe {
         for _ in 0..<passes { kernels?.probe_read?(&arguments, 0, items) }
     }
 
-    func multiplyAdd(lane: Int) {
+    func compute(lane: Int) {
         var arguments = arguments(lane)
-        kernels?.probe_multiply_add?(&arguments, 0, rounds)
-    }
-
-    func multiplyPairs(lane: Int) {
-        var arguments = arguments(lane)
-        kernels?.probe_pairs?(&arguments, 0, rounds)
+        (multipliesPairs ? kernels?.probe_pairs : kernels?.probe_multiply_add)?(&arguments, 0, rounds)
     }
 }

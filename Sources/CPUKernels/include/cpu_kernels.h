@@ -11,7 +11,8 @@
 // one stream of memory. F32: [ceil(outputs / 32)][inputs][32]. BF16: two inputs to a word,
 // [ceil(outputs / 32)][ceil(inputs / 2)][32][2], so that a shift or a mask widens sixteen of them. INT8 and INT4 are
 // quantized, symmetrically, in groups of 32 inputs (their number must be a multiple): for each group 32 bf16 scales, then
-// [32 inputs][32] bytes, or [4][32] words of eight inputs each, the first in the lowest bits, 8 standing for zero.
+// [32 inputs][32] bytes, or [4][32] words of eight inputs each, inputs 0 2 4 6 in the lower half and 1 3 5 7 in
+// the upper, the first in the lowest bits, 8 standing for zero.
 #pragma once
 
 #include <stdbool.h>
@@ -27,7 +28,8 @@ enum { CPU_GROUP = 32 };
 /// The most tokens, and heads of each, that an item of latent attention computes.
 enum { CPU_LATENT_TOKENS = 8, CPU_LATENT_HEADS = 16 };
 
-/// The last three are of panels only; those of CPU_PAIRS are those of CPU_BF16, but meet inputs in bf16, see cpu_narrow_args.
+/// The last three are of panels only, and meet inputs that are rounded to bf16 (cpu_narrow_args); the panels of CPU_PAIRS are
+/// those of CPU_BF16.
 typedef enum { CPU_F32 = 0, CPU_BF16 = 1, CPU_F16 = 2, CPU_E4M3 = 3, CPU_INT8 = 4, CPU_INT4 = 5, CPU_PAIRS = 6 } cpu_type;
 
 typedef void (*cpu_kernel)(const void *args, ptrdiff_t begin, ptrdiff_t end);
@@ -75,11 +77,12 @@ typedef struct {
     float limit;
 } cpu_clamp_args;
 
-/// Rounds to bf16, to the nearest and to even, two numbers to a word; half a word that is left over is zero. Items: rows.
-/// Products over CPU_PAIRS read words where others read floats: their x and x_stride are in words.
+/// Rounds to bf16, to the nearest and to even: `narrow_inputs` numbers to a word, in bf16 if two (half a word that is left over
+/// is zero), as a float if one. Products over CPU_PAIRS, CPU_INT8 and CPU_INT4 read words where others read floats: their x and
+/// x_stride are in words. Items: rows.
 typedef struct {
     const float *x;  // [rows, x_stride]
-    uint32_t *out;   // [rows, ceil(width / 2)]
+    uint32_t *out;   // [rows, ceil(width / narrow_inputs)]
     ptrdiff_t width, x_stride;
 } cpu_narrow_args;
 
@@ -210,7 +213,7 @@ typedef struct {
 } cpu_exp_args;
 
 /// Measures the machine. Items of `probe_read`: 64 floats; of `probe_multiply_add`: `probe_operations` operations; of
-/// `probe_pairs`: twice as many, on bf16.
+/// `probe_pairs`, which is NULL where no instruction multiplies pairs of bf16: twice as many.
 typedef struct {
     const float *floats;
     float *sink;  // [16], one per thread
@@ -222,6 +225,7 @@ typedef struct {
     cpu_kernel pack, embed, norm, clamp, narrow, linear, gated, head_linear, expert_gate_up, expert_down, combine, rope, attention, latent_store, latent_attention,
         rows, exponentials,
         probe_read, probe_multiply_add, probe_pairs;
+    ptrdiff_t narrow_inputs;     // numbers in a word that `narrow` writes
     ptrdiff_t probe_operations;  // floating-point operations in one item of probe_multiply_add
 } cpu_kernels;
 

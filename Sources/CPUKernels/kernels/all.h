@@ -45,6 +45,9 @@ const cpu_kernels KERNELS = {
     .exponentials = exponentials,
     .probe_read = probe_read,
     .probe_multiply_add = probe_multiply_add,
+#ifdef MADD_PAIRS
     .probe_pairs = probe_pairs,
+#endif
+    .narrow_inputs = STEP_INPUTS,
     .probe_operations = 2 * CPU_LANES * PROBE_CHAINS,
 };

@@ -40,6 +40,23 @@ enum {
         }                                                                                                         \
     }
 
+// A step of a product with narrow inputs: a pair of bf16 where the machine multiplies pairs, else one float.
+#ifdef MADD_PAIRS
+enum { STEP_INPUTS = 2 };
+typedef i16 step_weights;
+INLINE i16 step_input(const float *x, ptrdiff_t i) { return splat_word((const int32_t *)x + i / 2); }
+INLINE i16 step_int8(const char *codes) { return pair_int8(codes, codes + CPU_PANEL); }
+INLINE i16 step_int4(i16 words, int i) { return pair_int4(words, i / 2); }
+INLINE v16 step_madd(i16 a, i16 b, v16 c) { return madd_pairs(a, b, c); }
+#else
+enum { STEP_INPUTS = 1 };
+typedef v16 step_weights;
+INLINE v16 step_input(const float *x, ptrdiff_t i) { return splat(x[i]); }
+INLINE v16 step_int8(const char *codes) { return load_int8(codes); }
+INLINE v16 step_int4(i16 words, int i) { return code_int4(words, i % 2 * 4 + i / 2); }
+INLINE v16 step_madd(v16 a, v16 b, v16 c) { return madd(a, b, c); }
+#endif
+
 // As DEFINE_TILE, over quantized panels from vector `half` of a panel on. Each group has a chain of its own, which its
 // scale adds to the output's.
 #define DEFINE_GROUPED(R, P)                                                                                      \
@@ -59,14 +76,14 @@ enum {
                 const int bytes = type == CPU_INT8 ? 8 * CPU_PANEL : 4 * CPU_PANEL;                               \
                 UNROLL for (int line = 0; line < ahead * bytes; line += 64)                                       \
                     __builtin_prefetch(group + AHEAD + k / 8 * bytes + line);                                     \
-                UNROLL for (int i = 0; i < 8; i++) {                                                              \
-                    v16 w[P];                                                                                     \
+                UNROLL for (int i = 0; i < 8; i += STEP_INPUTS) {                                                 \
+                    step_weights w[P];                                                                            \
                     UNROLL for (int p = 0; p < P; p++)                                                            \
-                        w[p] = type == CPU_INT8 ? load_int8(weights + (k + i) * CPU_PANEL + 16 * (half + p))      \
-                                                : code_int4(words[p], i);                                         \
+                        w[p] = type == CPU_INT8 ? step_int8(weights + (k + i) * CPU_PANEL + 16 * (half + p))      \
+                                                : step_int4(words[p], i);                                         \
                     UNROLL for (int r = 0; r < R; r++) {                                                          \
-                        v16 value = splat(x[r][first + k + i]);                                                   \
-                        UNROLL for (int p = 0; p < P; p++) part[r][p] = madd(value, w[p], part[r][p]);            \
+                        step_weights value = step_input(x[r], first + k + i);                                     \
+                        UNROLL for (int p = 0; p < P; p++) part[r][p] = step_madd(value, w[p], part[r][p]);       \
                     }                                                                                             \
                 }                                                                                                 \
             }                                                                                                     \
@@ -78,6 +95,7 @@ enum {
         UNROLL for (int r = 0; r < R; r++) UNROLL for (int p = 0; p < P; p++) out[r][p] = acc[r][p];              \
     }
 
+#ifdef MADD_PAIRS
 // As DEFINE_TILE, over pairs of bf16 on both sides.
 #define DEFINE_PAIRED(R, P)                                                                                       \
     INLINE void paired_##R##x##P(const float *const *x, const char *weights, int ahead, ptrdiff_t inputs,         \
@@ -96,6 +114,9 @@ enum {
         }                                                                                                         \
         UNROLL for (int r = 0; r < R; r++) UNROLL for (int p = 0; p < P; p++) out[r][p] = acc[r][p];              \
     }
+#else
+#define DEFINE_PAIRED(R, P)
+#endif
 
 // Heights of tiles, TILE_ROWS at most.
 #if TILE_ROWS == 8
@@ -137,6 +158,7 @@ INLINE int tile_height(ptrdiff_t left) {
         grouped_##R##x1(x, panel, 1, 0, inputs, type, t[1]);                                                      \
         for (int r = 0; r < R; r++) out[2 * r] = t[0][r][0], out[2 * r + 1] = t[1][r][0];                         \
     }
+#ifdef MADD_PAIRS
 #define RUN_PAIRED(R)                                                                                             \
     if (R <= TILE_WHOLE) {                                                                                        \
         paired_##R##x2(x, panel, 4 * CPU_PANEL, inputs, (v16(*)[2])out);                                          \
@@ -146,6 +168,9 @@ INLINE int tile_height(ptrdiff_t left) {
         paired_##R##x1(x, panel + 64, 0, inputs, t[1]);                                                           \
         for (int r = 0; r < R; r++) out[2 * r] = t[0][r][0], out[2 * r + 1] = t[1][r][0];                         \
     }
+#else
+#define RUN_PAIRED(R) RUN_PANEL(R, CPU_BF16)
+#endif
 #define PANEL_CASE(R)                                                                                             \
     case R:                                                                                                       \
         switch (type) {                                                                                           \
@@ -178,12 +203,17 @@ INLINE v16 load_part(const float *p, ptrdiff_t count) {
 
 static void narrow(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
     const cpu_narrow_args *a = raw;
-    const ptrdiff_t stride = (a->width + 1) / 2;
+    const ptrdiff_t stride = (a->width + STEP_INPUTS - 1) / STEP_INPUTS;
     for (ptrdiff_t row = begin; row < end; row++) {
         const float *x = a->x + row * a->x_stride;
+#ifdef MADD_PAIRS
         uint16_t *out = (uint16_t *)(a->out + row * stride);
         for (ptrdiff_t i = 0; i < a->width; i++) out[i] = narrow_bf16(x[i]);
         if (a->width % 2) out[a->width] = 0;
+#else
+        float *out = (float *)(a->out + row * stride);
+        for (ptrdiff_t i = 0; i < a->width; i++) out[i] = widen(narrow_bf16(x[i]));
+#endif
     }
 }
 

@@ -97,7 +97,7 @@ INLINE void quantize_group(weight_group x, cpu_type type, char *group, ptrdiff_t
     }
     for (int w = 0; w < CPU_GROUP / 8; w++) {
         uint32_t word = 0;
-        for (int i = 0; i < 8; i++) word |= (uint32_t)(codes[w * 8 + i] + 8) << i * 4;
+        for (int i = 0; i < 8; i++) word |= (uint32_t)(codes[w * 8 + i] + 8) << (i % 2 * 4 + i / 2) * 4;
         ((uint32_t *)weights)[w * CPU_PANEL + r] = word;
     }
 }

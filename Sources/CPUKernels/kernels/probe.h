@@ -23,4 +23,6 @@ enum { PROBE_CHAINS = TILE_ROWS >= 8 ? 12 : 6 };
         store(a->sink, sum);                                                                                      \
     }
 DEFINE_PROBE(probe_multiply_add, madd(sums[i], x, y))
+#ifdef MADD_PAIRS
 DEFINE_PROBE(probe_pairs, madd_pairs((i16)x, (i16)y, sums[i]))
+#endif

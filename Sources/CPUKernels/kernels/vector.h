@@ -27,21 +27,8 @@ INLINE v16 madd(v16 a, v16 b, v16 c) {
 #endif
 }
 
-// c plus the products of two pairs of bf16 in each lane, the second pair's first.
-INLINE v16 madd_pairs(i16 a, i16 b, v16 c) {
-#ifdef MADD_PAIRS
-    typedef __bf16 bf32 __attribute__((vector_size(64)));
-    return __builtin_ia32_dpbf16ps_512(c, (bf32)a, (bf32)b);
-#else
-    const int32_t high = (int32_t)0xFFFF0000;
-    return madd((v16)(a << 16), (v16)(b << 16), madd((v16)(a & high), (v16)(b & high), c));
-#endif
-}
-
-INLINE i16 splat_word(const int32_t *p) {
-    int32_t x = *p;
-    return (i16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
-}
+INLINE i16 splat_int(int32_t x) { return (i16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+INLINE i16 splat_word(const int32_t *p) { return splat_int(*p); }
 
 // Rounds to the nearest, to even; NaN stays NaN.
 INLINE uint16_t narrow_bf16(float x) {
@@ -123,6 +110,31 @@ INLINE v16 code_int4(i16 words, int place) {
     return __builtin_convertvector(((words << (28 - 4 * place)) ^ (int32_t)0x80000000) >> 28, v16);
 #endif
 }
+
+#ifdef MADD_PAIRS
+// Pairs of bf16 in each word, the first in its lower half.
+typedef __bf16 bf32 __attribute__((vector_size(64)));
+typedef uint16_t h32 __attribute__((vector_size(64)));
+
+// c plus the products of two pairs.
+INLINE v16 madd_pairs(i16 a, i16 b, v16 c) { return __builtin_ia32_dpbf16ps_512(c, (bf32)a, (bf32)b); }
+
+// The codes of one input and of the next: 8 bits are exact in bf16.
+INLINE i16 pair_int8(const char *first, const char *second) {
+    i16 low = (i16)load_int8(first), high = (i16)load_int8(second);
+    return (low >> 16 & 0xFFFF) | (high & (int32_t)0xFFFF0000);
+}
+
+// Each half of a word has four codes; those at `place` from the lowest on.
+INLINE i16 pair_int4(i16 words, int place) {
+    // The instruction looks at the lowest five bits; the fifth is another code's.
+    const h32 numbers = {0xC100, 0xC0E0, 0xC0C0, 0xC0A0, 0xC080, 0xC040, 0xC000, 0xBF80, 0x0000, 0x3F80, 0x4000,
+                         0x4040, 0x4080, 0x40A0, 0x40C0, 0x40E0, 0xC100, 0xC0E0, 0xC0C0, 0xC0A0, 0xC080, 0xC040,
+                         0xC000, 0xBF80, 0x0000, 0x3F80, 0x4000, 0x4040, 0x4080, 0x40A0, 0x40C0, 0x40E0};
+    typedef short s32 __attribute__((vector_size(64)));
+    return (i16)__builtin_ia32_permvarhi512((s32)numbers, (s32)((h32)words >> 4 * place));
+}
+#endif
 
 // Always the same tree, so that a sum's bits depend on the values only.
 INLINE float sum(v16 v) {

@@ -41,8 +41,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
 
     /// The first `count` rows of `x` as the kernels of `weight` read them, and the stride from row to row.
     private func input(_ x: Buffer, count: Int, for weight: Matrix) -> (start: UnsafePointer<Float>, stride: Int) {
-        guard weight.precision == .bfloat16 else { return (UnsafePointer(x.floats), x.width) }
-        let stride = (x.width + 1) / 2
+        guard weight.precision != .stored else { return (UnsafePointer(x.floats), x.width) }
+        let stride = (x.width + kernels.narrow_inputs - 1) / kernels.narrow_inputs
         let words = narrowed.reserve(4 * count * stride)
         run(
             kernels.narrow,

@@ -132,7 +132,8 @@ struct BenchModel: ParsableCommand {
     ) -> ModelSpeed.Case {
         // The first pass warms up, and says how many bytes are read again and again.
         let footprint = min(Int(pass().bytes), 1 << 29)
-        let probe = LimitProbe(threads: passes.backend.device.threads, footprint: footprint)
+        let probe = LimitProbe(
+            threads: passes.backend.device.threads, footprint: footprint, precision: precision)
         defer { probe.stop() }
         let estimate = Measure.seconds { _ = pass() }
         let repeats = max(1, Int(0.02 / estimate))
