@@ -104,7 +104,8 @@ struct BenchModel: ParsableCommand {
                 measure(passes, "decode", sequences: sequences, tokens: sequences) {
                     passes.decode(sequences, context: context)
                     let positions = sequences * (context + 1)
-                    return passes.cost(tokens: sequences, rows: sequences, pairs: positions, positions: positions)
+                    return passes.cost(
+                        tokens: sequences, isPrompt: false, rows: sequences, pairs: positions, positions: positions)
                 })
             steps.advance()
         }
@@ -113,7 +114,7 @@ struct BenchModel: ParsableCommand {
                 measure(passes, "prompt", sequences: 1, tokens: tokens) {
                     passes.prompt(tokens)
                     return passes.cost(
-                        tokens: tokens, rows: 1, pairs: tokens * (tokens + 1) / 2, positions: tokens)
+                        tokens: tokens, isPrompt: true, rows: 1, pairs: tokens * (tokens + 1) / 2, positions: tokens)
                 })
             steps.advance()
         }
