@@ -22,6 +22,11 @@ import Testing
         TinyModel(
             family: .qwen3, name: "Qwen3-MoE", headDimension: 14, renormalizes: true,
             yarn: (factor: 3, original: 50, mscale: 1, mscaleAll: 0)),
+        TinyModel(family: .qwen3, name: "Qwen3-MoE, linear scaling", renormalizes: true, linear: 2.5),
+        TinyModel(
+            family: .qwen2, name: "Qwen2-MoE, dynamic scaling", hidden: 30, shared: 13, hasBias: true,
+            keys: ["rope_scaling": #"{"rope_type": "dynamic", "factor": 4.0}"#]),
+        TinyModel(family: .deepSeekV2, name: "DeepSeek-V2, linear scaling", shared: 1, linear: 4),
         TinyModel(
             family: .qwen3, name: "Qwen3-MoE with biases, some layers dense", heads: 4, kvHeads: 2, sparse: [0, 2],
             hasBias: true, keys: ["mlp_only_layers": "[1]"]),
