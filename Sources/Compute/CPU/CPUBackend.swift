@@ -35,6 +35,9 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
             name: "cpu", instructionSet: String(cString: kernels.name), threads: pool.threadCount)
     }
 
+    /// Its threads, for work beside the ops, by whoever calls those.
+    public var lanes: WorkerPool { pool }
+
     public func stop() { pool.stop() }
 
     /// Runs `kernel` over `items` items of `work` multiply-adds each.

@@ -88,7 +88,8 @@ struct BenchModel: ParsableCommand {
         do {
             passes = try ModelPasses(
                 files, configuration: numbers,
-                source: loadFormat == .dummy ? DummyWeights(numbers, seed: 1) : try Checkpoint(files), backend: backend,
+                source: loadFormat == .dummy
+                    ? DummyWeights(numbers, seed: 1, lanes: backend.lanes) : try Checkpoint(files), backend: backend,
                 precision: quantization?.precision ?? .stored, sequences: max(1, batches.max() ?? 1),
                 positions: positions, progress: bar.update)
         } catch {
