@@ -53,16 +53,24 @@ public protocol Backend: WeightLayout, Sendable {
     /// Causal attention of every token over its sequence's positions up to its own. `out: [N, heads * headDimension]`
     func attend(_ qkv: Buffer, tokens: TokenLayout, cache: KVCache, layer: Int, heads: Int, scale: Float, out: Buffer)
 
-    /// Latent attention: puts the latent and the rotated key of every token into the cache, and the rotated queries behind the
-    /// absorbed ones. `latent: [N, rank]`, `keyRotary: [N, rotary]`, `queryRotary: [N, heads * rotary]`,
-    /// `query: [N, heads * (rank + rotary)]`
+    /// Latent attention: puts the latent and the rotated key of every token into the cache, rotates the last `rotary` of each
+    /// head of `query`, and puts those of generated tokens behind their absorbed queries. `latent: [N, rank]`,
+    /// `keyRotary: [N, rotary]`, `query: [N, heads * (nope + rotary)]`, `absorbed: [N, heads * (rank + rotary)]`
     func storeLatent(
-        _ latent: Buffer, keyRotary: Buffer, queryRotary: Buffer, query: Buffer, tokens: TokenLayout, cache: KVCache,
+        _ latent: Buffer, keyRotary: Buffer, query: Buffer, absorbed: Buffer, tokens: TokenLayout, cache: KVCache,
         layer: Int, angles: RotaryTable)
 
-    /// Causal attention of every token over its sequence's latents up to its own. `out: [N, heads * rank]`
+    /// Causal attention of every generated token over its sequence's latents up to its own, with absorbed queries.
+    /// `out: [N, heads * rank]`
     func attendLatent(
         _ query: Buffer, tokens: TokenLayout, cache: KVCache, layer: Int, heads: Int, scale: Float, out: Buffer)
+
+    /// Causal attention of every prompt token over keys and values that are expanded from its sequence's latents, block by
+    /// block, in `block`: of each head, key = `keysᵀ` · latent and the rotated key, value = `values` · latent.
+    /// `query: [N, heads * (nope + rotary)]`, `out: [N, heads * value]`
+    func attendExpanded(
+        _ query: Buffer, tokens: TokenLayout, cache: KVCache, layer: Int, keys: Matrix, values: Matrix, scale: Float,
+        block: LatentBlock, out: Buffer)
 
     /// Chooses experts for every token by its router logits `[N, E]`, and groups the (token, expert) pairs into blocks.
     /// Ids and counts are written to `row`, which is part of the call, so that no model can forget to record.

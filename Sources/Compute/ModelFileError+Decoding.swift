@@ -8,15 +8,11 @@ extension ModelFileError {
     ///   - item: the place when the error names none, such as a part of `file`.
     ///   - error: what the decoder threw.
     ///   - expected: what the file should hold. A `dataCorrupted` error with a place says so in its description.
-    ///   - spelling: a key as the file spells it.
-    package init(
-        file: String, item: String? = nil, decoding error: any Error, expected: String,
-        spelling: (String) -> String = { $0 }
-    ) {
+    package init(file: String, item: String? = nil, decoding error: any Error, expected: String) {
         func place(_ context: DecodingError.Context) -> String? {
             let path = context.codingPath.reduce("") { path, key in
                 if let index = key.intValue { return "\(path)[\(index)]" }
-                return path + (path.isEmpty ? "" : ".") + spelling(key.stringValue)
+                return path + (path.isEmpty ? "" : ".") + key.stringValue
             }
             return path.isEmpty ? item : path
         }
@@ -30,7 +26,7 @@ extension ModelFileError {
                 file: file, item: place(context), found: "null",
                 expected: context.codingPath.isEmpty ? expected : Self.name(type))
         case DecodingError.keyNotFound(let key, let context):
-            self.init(file: file, item: place(context), found: "no \(spelling(key.stringValue))", expected: expected)
+            self.init(file: file, item: place(context), found: "no \(key.stringValue)", expected: expected)
         case DecodingError.dataCorrupted(let context) where !context.codingPath.isEmpty:
             self.init(
                 file: file, item: place(context), found: "a value of another type", expected: context.debugDescription)

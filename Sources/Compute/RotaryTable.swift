@@ -11,17 +11,20 @@ public struct RotaryTable: Sendable {
     let cosines: Buffer
     let sines: Buffer
 
-    /// Pair i of position p turns by `p * base^(-2 i / dimension)`, or more slowly where `yarn` stretches it.
-    public init(positions: Int, dimension: Int, base: Float, yarn: YaRN? = nil) {
+    /// Pair i of position p turns by `p * base^(-2 i / dimension)`, or more slowly where `scaling` stretches it.
+    public init(positions: Int, dimension: Int, base: Float, scaling: RotaryScaling? = nil) {
         let half = dimension / 2
         cosines = Buffer(rows: positions, width: half)
         sines = Buffer(rows: positions, width: half)
-        let size = yarn?.angleFactor ?? 1
         for pair in 0..<half {
-            var frequency = 1 / powf(base, Float(2 * pair) / Float(dimension))
-            if let yarn {
+            var (frequency, size): (Float, Float) = (1 / powf(base, Float(2 * pair) / Float(dimension)), 1)
+            switch scaling {
+            case nil: break
+            case .linear(let factor): frequency /= factor
+            case .yarn(let yarn):
                 let share = yarn.stretched(pair: pair, dimension: dimension, base: base)
                 frequency = frequency / yarn.factor * share + frequency * (1 - share)
+                size = yarn.angleFactor
             }
             for position in 0..<positions {
                 let angle = Float(position) * frequency
@@ -32,8 +35,16 @@ public struct RotaryTable: Sendable {
     }
 }
 
-/// How a model is stretched to longer sequences than it was first trained for: slow pairs turn `factor` times slower, fast
-/// ones as before, and those between partly (Peng et al., arXiv:2309.00071).
+/// How a model is stretched to longer sequences than it was first trained for.
+public enum RotaryScaling: Sendable, Equatable {
+    /// All pairs turn so many times slower (Chen et al., arXiv:2306.15595).
+    case linear(Float)
+    /// Slow pairs do.
+    case yarn(YaRN)
+}
+
+/// A stretch in which slow pairs turn `factor` times slower, fast ones as before, and those between partly (Peng et al.,
+/// arXiv:2309.00071).
 public struct YaRN: Sendable, Equatable {
     /// By how much sequences became longer.
     public var factor: Float

@@ -1,6 +1,7 @@
 // TokenLayout: which token of a pass belongs to which sequence, and where that sequence's keys and values lie.
 
-/// The tokens of one pass. Pointers belong to the caller and stay valid while the pass runs.
+/// The tokens of one pass: generated ones, then those of prompts. Pointers belong to the caller and stay valid while the pass
+/// runs.
 public struct TokenLayout {
     /// Tokens in the pass, N.
     public var count: Int
@@ -14,11 +15,14 @@ public struct TokenLayout {
     public var pageTables: UnsafePointer<Int32>
     /// Entries from one sequence's table to the next.
     public var tableStride: Int
+    /// The first token that belongs to its request's prompt: those before were generated. Of interest only to models that
+    /// compute the two in different ways.
+    public var promptStart: Int
 
-    /// The tokens of one pass.
+    /// The tokens of one pass, all of prompts unless `promptStart` says otherwise.
     public init(
         count: Int, ids: UnsafePointer<Int32>, positions: UnsafePointer<Int32>, sequences: UnsafePointer<Int32>,
-        pageTables: UnsafePointer<Int32>, tableStride: Int
+        pageTables: UnsafePointer<Int32>, tableStride: Int, promptStart: Int = 0
     ) {
         self.count = count
         self.ids = ids
@@ -26,6 +30,7 @@ public struct TokenLayout {
         self.sequences = sequences
         self.pageTables = pageTables
         self.tableStride = tableStride
+        self.promptStart = promptStart
     }
 }
 

@@ -21,7 +21,7 @@ struct Batch: Equatable {
         var end: Int { start + count }
     }
 
-    /// The runs: those that decode first, then prompts.
+    /// The runs: those that decode first, then others that begin behind their prompt, then prompts.
     var entries: [Entry] = []
 
     /// Tokens in all.

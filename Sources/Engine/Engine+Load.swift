@@ -50,19 +50,10 @@ extension Engine {
         progress: @escaping @Sendable (LoadProgress) -> Void, report: (String) -> Void
     ) throws -> EngineParts {
         let numbers = try ModelConfiguration(files)
-        let source: any WeightSource =
-            switch configuration.loadFormat {
-            case .auto: try Checkpoint(files)
-            case .dummy: DummyWeights(numbers, seed: configuration.randomSeed)
-            }
+        let checkpoint = configuration.loadFormat == .dummy ? nil : try Checkpoint(files)
         let contextLength = configuration.contextLength ?? numbers.maxPositions
-        guard contextLength <= numbers.maxPositions else {
-            throw ModelFileError(
-                file: files.location(of: "config.json"), item: "max_position_embeddings",
-                found: "\(numbers.maxPositions)", expected: "at least the \(contextLength) of --context-length")
-        }
-        let survey = WeightSurvey(
-            numbers, of: configuration.loadFormat == .dummy ? nil : source, precision: configuration.precision)
+        try numbers.check(contextLength: contextLength, file: files.location(of: "config.json"))
+        let survey = WeightSurvey(numbers, of: checkpoint, precision: configuration.precision)
         if let problem = survey.problems.first { throw problem }
         let need = MemoryNeed(numbers, configuration, contextLength: contextLength, weights: survey.loadedBytes)
         let pages = max(1, need.tokens(physicalMemory) / KVCache.pageSize)
@@ -77,6 +68,8 @@ extension Engine {
         }
         var description = ModelDescription()
         do {
+            let source: any WeightSource =
+                checkpoint ?? DummyWeights(numbers, seed: configuration.randomSeed, lanes: backend.lanes)
             var cache: PackedCache?
             if let directory = configuration.packedCache {
                 cache = try PackedCache(

@@ -4,6 +4,7 @@
 // arrived meanwhile (submit, cancel, record) run between steps, so they never see a half-made batch.
 
 internal import Compute
+internal import Models
 
 /// Runs requests in shared batches. Whoever loads an engine must shut it down, or its threads live on.
 public actor Engine {
@@ -51,6 +52,7 @@ public actor Engine {
                 prefillTokens: configuration.chunkedPrefillSize, pages: parts.pages, pageSize: KVCache.pageSize,
                 policy: configuration.schedulePolicy,
                 reusesPrefixes: configuration.reusesPrefixes,
+                sharesOutput: !type(of: parts.model).tellsPromptsFromOutput,
                 preemptionThreshold: configuration.preemptionThreshold))
         guard let placement = parts.placement else { return }
         recordings = Recordings(

@@ -51,7 +51,8 @@ struct MemoryNeed {
         let tables = sequences * Double(contextLength / KVCache.pageSize + 1) * float
         let angles = Double(contextLength) * Double(model.rotaryDimension) * float
         let passTokens = Double(configuration.chunkedPrefillSize) + sequences
-        let activations = passTokens * Double(Workspace.floatsPerToken(model)) * float
+        let activations =
+            (passTokens * Double(Workspace.floatsPerToken(model)) + Double(Workspace.fixedFloats(model))) * float
         let logits = Double(ModelRunner.logitRows + 3) * Double(model.vocabularySize) * float
         return tables + angles + activations + logits + record
     }

@@ -5,7 +5,7 @@ public import Models
 
 /// What is known of a model before it is loaded.
 public struct ModelCheck: Sendable {
-    /// What config.json says; nil when it cannot be used.
+    /// What config.json says; nil when the shapes of the weights are not known. Where a key is bad, a default stands for it.
     public var configuration: ModelConfiguration?
     /// Parameters, all and those that a token uses, and bytes in files and in memory; nil without a configuration.
     public var weights: WeightSurvey?
@@ -31,11 +31,7 @@ public struct ModelCheck: Sendable {
     /// Looks at the files of a model: config.json and the headers of its weights, none of which is read.
     public init(_ files: ModelFiles, _ settings: EngineConfiguration = EngineConfiguration()) {
         machineBytes = Engine.physicalMemory
-        do throws(ModelFileError) {
-            configuration = try ModelConfiguration(files)
-        } catch {
-            problems.append(error)
-        }
+        (configuration, problems) = ModelConfiguration.read(files)
         var source: Checkpoint?
         if settings.loadFormat == .auto {
             var found: [ModelFileError] = []

@@ -81,9 +81,10 @@ final class ModelRunner {
         ids kept: UnsafeMutablePointer<Int32>?,
         _ body: (LogitRow) -> Void
     ) {
-        var token = 0
+        var (token, promptStart) = (0, 0)
         for entry in batch.entries {
             let sequence = sequences[entry.sequence]
+            if entry.start >= sequence.promptCount { promptStart = token + entry.count }
             updateTable(of: sequence)
             sequence.tokens.withUnsafeBufferPointer { known in
                 for position in entry.start..<entry.end {
@@ -98,7 +99,7 @@ final class ModelRunner {
             backend: backend,
             tokens: TokenLayout(
                 count: token, ids: ids, positions: positions, sequences: slots, pageTables: tables,
-                tableStride: tableStride),
+                tableStride: tableStride, promptStart: promptStart),
             cache: cache, workspace: workspace, counts: counts, ids: kept, dispatch: dispatch)
         model.forward(pass)
 

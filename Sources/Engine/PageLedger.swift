@@ -15,13 +15,16 @@ struct PageLedger {
     let pageSize: Int
     /// Whether full pages are kept and shared.
     let reusesPrefixes: Bool
+    /// Whether pages with generated tokens are, too.
+    let sharesOutput: Bool
     private var pool: PagePool
     private var tree: PrefixTree
 
     /// A ledger of free pages.
-    init(pageCount: Int, pageSize: Int, reusesPrefixes: Bool) {
+    init(pageCount: Int, pageSize: Int, reusesPrefixes: Bool, sharesOutput: Bool) {
         self.pageSize = pageSize
         self.reusesPrefixes = reusesPrefixes
+        self.sharesOutput = sharesOutput
         pool = PagePool(pageCount: pageCount)
         tree = PrefixTree(pageCount: pageCount, pageSize: pageSize)
     }
@@ -77,6 +80,7 @@ struct PageLedger {
     /// Where the tree has an equal page, it replaces the sequence's own: the bits are the same. A page that is still to
     /// be computed waits for that.
     mutating func share(_ sequence: Sequence, upTo end: Int) {
+        let end = min(end, shareable(sequence))
         while reusesPrefixes, (sequence.shared + 1) * pageSize <= end {
             let parent = lastShared(sequence)
             if let twin = tree.child(of: parent, sequence.tokens, page: sequence.shared) {
@@ -125,7 +129,7 @@ struct PageLedger {
     /// The tree's page for page `index` of a sequence, if the sequence need not compute it itself. The last token is
     /// always computed, for its logits.
     private func reusable(_ sequence: Sequence, after parent: Int32, index: Int) -> Int32? {
-        let limit = min(max(sequence.firstNeeded, sequence.reached), sequence.tokens.count - 1)
+        let limit = min(max(sequence.firstNeeded, sequence.reached), sequence.tokens.count - 1, shareable(sequence))
         guard reusesPrefixes, (index + 1) * pageSize <= limit else { return nil }
         return tree.child(of: parent, sequence.tokens, page: index)
     }
@@ -135,6 +139,9 @@ struct PageLedger {
         sequence.pages[sequence.shared] = page
         sequence.firstStalePage = min(sequence.firstStalePage, sequence.shared)
     }
+
+    /// How many of a sequence's first tokens may be in shared pages.
+    private func shareable(_ sequence: Sequence) -> Int { sharesOutput ? .max : sequence.promptCount }
 
     private func lastShared(_ sequence: Sequence) -> Int32 {
         sequence.shared == 0 ? PrefixTree.none : sequence.pages[sequence.shared - 1]

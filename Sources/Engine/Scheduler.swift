@@ -4,6 +4,8 @@
 // The first prompt gets at least half of the prompt tokens, so that it ends; the rest goes to the shortest, so that they
 // need not wait for the long ones.
 //
+// What was generated before, and is computed again after a preemption, stands before the prompts in a pass.
+//
 // Pages are leased as a sequence grows. When none is left to decode with, the last of those who run goes back to the
 // queue, where its arrival puts it in front. It keeps its tokens, and its full pages stay in the tree until somebody
 // needs them; what is lost by then is computed again.
@@ -34,6 +36,9 @@ struct Scheduler {
         var policy = SchedulePolicy.firstComeFirstServed
         /// Whether full pages are kept and shared.
         var reusesPrefixes = true
+        /// Whether keys and values of generated tokens are those of equal tokens in a prompt. Otherwise pages that hold any
+        /// are never shared, and no run of tokens crosses the end of its prompt.
+        var sharesOutput = true
         /// By how much the priority of who waits must exceed that of who runs, to take its place.
         var preemptionThreshold = 10
     }
@@ -59,7 +64,8 @@ struct Scheduler {
     init(_ limits: Limits) {
         self.limits = limits
         ledger = PageLedger(
-            pageCount: limits.pages, pageSize: limits.pageSize, reusesPrefixes: limits.reusesPrefixes)
+            pageCount: limits.pages, pageSize: limits.pageSize, reusesPrefixes: limits.reusesPrefixes,
+            sharesOutput: limits.sharesOutput)
         freeSlots = Array((0..<limits.running).reversed())
     }
 
@@ -230,10 +236,11 @@ struct Scheduler {
         let sequence = running[index]
         ledger.reuse(sequence)
         let start = sequence.computed
-        var end = ledger.lease(sequence, upTo: min(sequence.tokens.count, start + count))
+        let border = limits.sharesOutput || start >= sequence.promptCount ? sequence.tokens.count : sequence.promptCount
+        var end = ledger.lease(sequence, upTo: min(border, start + count))
         // Whole pages can be shared at once.
-        let border = end / limits.pageSize * limits.pageSize
-        if end < sequence.tokens.count, border > start { end = border }
+        let whole = end / limits.pageSize * limits.pageSize
+        if end < border, whole > start { end = whole }
         guard end > start else { return 0 }
         choose(index, upTo: end, for: &batch)
         return end - start
@@ -242,10 +249,12 @@ struct Scheduler {
     private mutating func choose(_ index: Int, upTo end: Int, for batch: inout Batch) {
         let sequence = running[index]
         let start = sequence.computed
-        batch.entries.append(
-            Batch.Entry(
-                sequence: index, start: start, count: end - start,
-                firstLogit: min(end, max(start, sequence.firstLogit, sequence.reached)), isDecode: sequence.decodes))
+        let entry = Batch.Entry(
+            sequence: index, start: start, count: end - start,
+            firstLogit: min(end, max(start, sequence.firstLogit, sequence.reached)), isDecode: sequence.decodes)
+        let isPrompt = start < sequence.promptCount
+        let firstPrompt = isPrompt ? nil : batch.entries.firstIndex { $0.start < running[$0.sequence].promptCount }
+        batch.entries.insert(entry, at: firstPrompt ?? batch.entries.count)
         ledger.share(sequence, upTo: end)
     }
 }

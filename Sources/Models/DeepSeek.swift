@@ -7,6 +7,7 @@ internal import Experts
 /// A DeepSeek-V2 model (DeepSeek-AI, arXiv:2405.04434).
 public struct DeepSeekV2: LanguageModel {
     public static let conventions = Conventions(isLatent: true)
+    public static let tellsPromptsFromOutput = true
     public let configuration: ModelConfiguration
     public let decoder: DecoderStack
 
@@ -20,6 +21,7 @@ public struct DeepSeekV2: LanguageModel {
 public struct DeepSeekV3: LanguageModel {
     public static let conventions = Conventions(
         renormalizes: true, isLatent: true, scoring: .sigmoid, selection: "noaux_tc")
+    public static let tellsPromptsFromOutput = true
     public let configuration: ModelConfiguration
     public let decoder: DecoderStack
 

@@ -1,18 +1,22 @@
 // DummyWeights: seeded random weights of any shape, to run a configuration without its files.
 //
-// The same seed, name and shape give the same numbers, whatever else is made and in what order. Matrices are scaled so
-// that activations keep their size from layer to layer.
+// The same seed, name and shape give the same numbers, whatever else is made, in what order and on how many threads. Matrices
+// are scaled so that activations keep their size from layer to layer.
 
 public import Compute
+public import Experts
 
 /// Weights that are made up when they are asked for.
 public struct DummyWeights: WeightSource {
     private let seed: UInt64
     private let dtype: DType
+    private let lanes: (any Lanes)?
 
-    /// Weights of the type that `configuration` names: float32, or bfloat16 for all else.
-    public init(_ configuration: ModelConfiguration, seed: UInt64) {
+    /// Weights of the type that `configuration` names, float32, or bfloat16 for all else; made on the threads of `lanes`, if
+    /// somebody lends some.
+    public init(_ configuration: ModelConfiguration, seed: UInt64, lanes: (any Lanes)? = nil) {
         self.seed = seed
+        self.lanes = lanes
         dtype = configuration.dtype == .float32 ? .float32 : .bfloat16
     }
 
@@ -28,11 +32,13 @@ public struct DummyWeights: WeightSource {
                 // Fresh memory is zero already.
                 if isBias { return }
                 let start = name.utf8.reduce(seed ^ 0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
-                if dtype == .float32 {
-                    Self.fill(bytes.bindMemory(to: UInt32.self), from: start, center: center, size: size) { $0 }
-                } else {
-                    Self.fill(bytes.bindMemory(to: UInt16.self), from: start, center: center, size: size) {
-                        UInt16(truncatingIfNeeded: $0 >> 16)
+                let lanes = self.lanes?.laneCount ?? 1
+                let filling = Filling(
+                    bytes: bytes, isWide: dtype == .float32, start: start, center: center, size: size, lanes: lanes)
+                guard let shared = self.lanes else { return filling.fill(0) }
+                withUnsafePointer(to: filling) {
+                    shared.forEachLane($0) { filling, lane in
+                        filling.assumingMemoryBound(to: Filling.self).pointee.fill(lane)
                     }
                 }
             }
@@ -43,21 +49,43 @@ public struct DummyWeights: WeightSource {
         }
     }
 
-    /// Numbers uniform around `center`, four from each draw of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+    private static let nothing = MappedBytes(permanent: UnsafeRawBufferPointer(start: nil, count: 0), name: "")
+}
+
+/// Fills memory with numbers uniform around `center`, four from each draw of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+/// The generator's state is a sum, so every lane can begin where the one before it will end.
+private struct Filling {
+    var bytes: UnsafeMutableRawBufferPointer
+    var isWide: Bool
+    var start: UInt64
+    var center: Float
+    var size: Float
+    var lanes: Int
+
+    func fill(_ lane: Int) {
+        if isWide {
+            fill(bytes.assumingMemoryBound(to: UInt32.self), lane) { $0 }
+        } else {
+            fill(bytes.assumingMemoryBound(to: UInt16.self), lane) { UInt16(truncatingIfNeeded: $0 >> 16) }
+        }
+    }
+
     @inline(__always)
-    private static func fill<Element>(
-        _ numbers: UnsafeMutableBufferPointer<Element>, from start: UInt64, center: Float, size: Float,
-        _ element: (UInt32) -> Element
+    private func fill<Element>(
+        _ numbers: UnsafeMutableBufferPointer<Element>, _ lane: Int, _ element: (UInt32) -> Element
     ) {
         let step = size * 0x1p-15
-        var state = start
-        var index = 0
-        while index < numbers.count {
+        let draws = (numbers.count + 3) / 4
+        let share = (draws + lanes - 1) / lanes
+        let last = min(4 * (lane + 1) * share, numbers.count)
+        var index = 4 * lane * share
+        var state = start &+ UInt64(truncatingIfNeeded: lane * share) &* 0x9E37_79B9_7F4A_7C15
+        while index < last {
             state &+= 0x9E37_79B9_7F4A_7C15
             var bits = (state ^ (state >> 30)) &* 0xBF58_476D_1CE4_E5B9
             bits = (bits ^ (bits >> 27)) &* 0x94D0_49BB_1331_11EB
             bits ^= bits >> 31
-            let end = min(index + 4, numbers.count)
+            let end = min(index + 4, last)
             while index < end {
                 numbers[index] = element((center + Float(Int16(truncatingIfNeeded: bits)) * step).bitPattern)
                 bits >>= 16
@@ -65,6 +93,4 @@ public struct DummyWeights: WeightSource {
             }
         }
     }
-
-    private static let nothing = MappedBytes(permanent: UnsafeRawBufferPointer(start: nil, count: 0), name: "")
 }

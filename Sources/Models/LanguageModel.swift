@@ -11,6 +11,10 @@ public protocol LanguageModel: Sendable {
     /// The model's layers.
     var decoder: DecoderStack { get }
 
+    /// Whether tokens of a prompt are computed in another way than generated ones, so that equal tokens behind equal tokens
+    /// have other bits. Then what was generated must be computed again when it is part of a prompt.
+    static var tellsPromptsFromOutput: Bool { get }
+
     /// Loads the model's weights; rotary angles are computed for `positions` positions.
     ///
     /// - Throws: `ModelFileError` when a tensor is missing or has another shape.
@@ -18,6 +22,9 @@ public protocol LanguageModel: Sendable {
 }
 
 extension LanguageModel {
+    /// A token is a token.
+    public static var tellsPromptsFromOutput: Bool { false }
+
     /// Computes `pass.workspace.hidden` and the cache's entries of the pass's tokens.
     public func forward(_ pass: ForwardPass) { decoder.forward(pass) }
 

@@ -6,103 +6,158 @@ internal import Experts
 extension ModelConfiguration {
     /// Reads `config.json`, and the end-of-sequence ids of `generation_config.json` if there is one.
     ///
-    /// - Throws: `ModelFileError` naming the file and the key.
+    /// - Throws: `ModelFileError` naming the file and the first key that is wrong.
     public init(_ files: ModelFiles) throws(ModelFileError) {
-        let keys = ConfigurationKeys(file: files.location(of: "config.json"))
-        guard let raw = try RawConfiguration.read(RawConfiguration.self, "config.json", files) else {
-            throw ModelFileError(file: keys.file, found: "no such file", expected: "a Hugging Face config.json")
+        let (configuration, problems) = Self.read(files)
+        if let problem = problems.first { throw problem }
+        guard let configuration else { preconditionFailure("no configuration without a reason") }
+        self = configuration
+    }
+
+    /// Reads them, and everything that is wrong with them.
+    ///
+    /// - Returns: the numbers, with others in place of bad ones; nil when the shapes of the weights are not known.
+    public static func read(_ files: ModelFiles) -> (configuration: ModelConfiguration?, problems: [ModelFileError]) {
+        let file = files.location(of: "config.json")
+        var problems: [ModelFileError] = []
+        func values(_ name: String) -> [String: ConfigurationValue]? {
+            do {
+                return try ConfigurationValue.read(name, files)
+            } catch {
+                problems.append(error)
+                return nil
+            }
         }
-        let generation = try RawConfiguration.read(
-            RawGenerationConfiguration.self, "generation_config.json", files)
-        guard let architecture = raw.architectures?.first else {
-            throw keys.refused("architectures", "nothing", "a list with the architecture's name")
+        let found = values("config.json")
+        if found == nil, problems.isEmpty {
+            problems.append(
+                ModelFileError(file: file, found: "no such file", expected: "a Hugging Face config.json"))
         }
+        let generation = ConfigurationKeys(
+            values("generation_config.json") ?? [:], file: files.location(of: "generation_config.json"))
+        let ends = generation.tokenIDs("eos_token_id")
+        problems += generation.notes.problems
+        guard let found else { return (nil, problems) }
+        let keys = ConfigurationKeys(found, file: file)
+        var model: (name: String, conventions: Conventions)?
+        let names = keys.strings("architectures")
+        if let name = names?.first {
+            do {
+                model = (name, try ModelRegistry.model(name, file: file).conventions)
+            } catch {
+                problems.append(error)
+            }
+        } else if keys.notes.problems.isEmpty {
+            keys.refuse("architectures", "nothing", "a list with the architecture's name")
+        }
+        // Without an architecture most keys are checked all the same.
+        let configuration = ModelConfiguration(model?.name ?? "", model?.conventions ?? Conventions(), keys, ends)
+        problems = keys.notes.problems + problems
+        return (model != nil && keys.notes.knowsSizes ? configuration : nil, problems)
+    }
+
+    private init(_ architecture: String, _ unsaid: Conventions, _ keys: ConfigurationKeys, _ ends: [Double]) {
+        let sizes = keys.sizes
         self.architecture = architecture
-        let unsaid = try ModelRegistry.model(architecture, file: keys.file).conventions
-        modelType = raw.modelType ?? ""
-        vocabularySize = try keys.whole(raw.vocabSize, "vocab_size")
-        hiddenSize = try keys.whole(raw.hiddenSize, "hidden_size", 1...1 << 17)
-        layers = try keys.whole(raw.numHiddenLayers, "num_hidden_layers", 1...1024)
+        modelType = keys.string("model_type") ?? ""
+        vocabularySize = sizes.whole("vocab_size")
+        hiddenSize = sizes.whole("hidden_size", 1...1 << 17)
+        layers = sizes.whole("num_hidden_layers", 1...1024)
 
         // Attention.
-        heads = try keys.whole(raw.numAttentionHeads, "num_attention_heads", 1...4096)
-        latent = unsaid.isLatent ? try LatentShape(raw, keys) : nil
+        heads = sizes.whole("num_attention_heads", 1...4096)
+        latent = unsaid.isLatent ? LatentShape(sizes) : nil
         if let latent {
             kvHeads = heads
             headDimension = latent.nope + latent.rotary
         } else {
-            kvHeads = try keys.whole(raw.numKeyValueHeads ?? raw.numAttentionHeads, "num_key_value_heads", 1...4096)
-            guard heads.isMultiple(of: kvHeads) else {
-                throw keys.refused("num_key_value_heads", "\(kvHeads)", "a divisor of num_attention_heads, \(heads)")
-            }
-            guard raw.headDim != nil || hiddenSize.isMultiple(of: heads) else {
-                throw keys.refused(
-                    "hidden_size", "\(hiddenSize)", "a multiple of num_attention_heads, \(heads), or a head_dim")
-            }
-            headDimension = try keys.whole(raw.headDim ?? Double(hiddenSize / heads), "head_dim", 2...4096)
-            guard headDimension.isMultiple(of: 2) else {
-                throw keys.refused("head_dim", "\(headDimension)", "an even number")
-            }
+            (kvHeads, headDimension) = Self.plainHeads(sizes, hiddenSize: hiddenSize, heads: heads)
         }
-        hasAttentionBias = raw.qkvBias ?? raw.attentionBias ?? unsaid.attentionBias
-        attentionLimit =
-            if let limit = raw.clipQkv { try keys.number(limit, "clip_qkv", 0...1e30, "from 0 to 1e30") } else { nil }
-        try Self.refuseWindow(raw, unsaid, keys)
+        hasAttentionBias = sizes.flag("qkv_bias") ?? sizes.flag("attention_bias") ?? unsaid.attentionBias
+        attentionLimit = keys.number("clip_qkv").map {
+            keys.number("clip_qkv", 0...1e30, "from 0 to 1e30", missing: $0)
+        }
+        let positions = keys.whole("max_position_embeddings")
+        Self.refuseWindow(keys, unsaid, maxPositions: positions)
 
         // Experts.
-        experts = try keys.whole(
-            raw.numExperts ?? raw.numLocalExperts ?? raw.nRoutedExperts ?? 0, "num_experts", 0...8192)
-        sparseLayers = try Self.sparseLayers(raw, layers: layers, experts: experts, keys)
-        topK = experts == 0 ? 0 : try keys.whole(raw.numExpertsPerTok, "num_experts_per_tok", 1...experts)
-        let expertKey = unsaid.expertsAreIntermediate ? "intermediate_size" : "moe_intermediate_size"
-        let expertSize = unsaid.expertsAreIntermediate ? raw.intermediateSize : raw.moeIntermediateSize
-        self.expertSize = experts == 0 ? 0 : try keys.whole(expertSize, expertKey, 1...1 << 20)
-        if let count = raw.nSharedExperts {
-            sharedExpertSize = self.expertSize * (try keys.whole(count, "n_shared_experts", 0...1024))
+        let expertsKey = keys.present("num_experts", "num_local_experts", "n_routed_experts")
+        let counted = sizes.whole(expertsKey, 0...8192, missing: 0)
+        // So many that the other keys are checked.
+        experts = sizes.isGood(expertsKey) ? counted : 8192
+        sparseLayers = Self.sparseLayers(sizes, layers: layers, experts: experts)
+        topK = experts == 0 ? 0 : keys.whole("num_experts_per_tok", 1...experts)
+        expertSize =
+            experts == 0
+            ? 0
+            : sizes.whole(unsaid.expertsAreIntermediate ? "intermediate_size" : "moe_intermediate_size", 1...1 << 20)
+        if sizes.number("n_shared_experts") != nil {
+            sharedExpertSize = expertSize * sizes.whole("n_shared_experts", 0...1024)
         } else {
-            sharedExpertSize = try keys.whole(
-                raw.sharedExpertIntermediateSize ?? 0, "shared_expert_intermediate_size", 0...1 << 20)
+            sharedExpertSize = sizes.whole("shared_expert_intermediate_size", 0...1 << 20, missing: 0)
         }
-        let hasDenseLayers = sparseLayers.count < layers
-        intermediateSize = try keys.whole(
-            raw.intermediateSize ?? (hasDenseLayers ? nil : 0), "intermediate_size", (hasDenseLayers ? 1 : 0)...1 << 20)
-        (gate, hasCorrectionBias) = try Self.gate(raw, unsaid, experts: experts, keys)
+        let hasDenseLayers = sparseLayers.count < layers && sizes.isGood(expertsKey)
+        intermediateSize = sizes.whole(
+            "intermediate_size", (hasDenseLayers ? 1 : 0)...1 << 20, missing: hasDenseLayers ? nil : 0)
+        (gate, hasCorrectionBias) = Self.gate(keys, unsaid, experts: experts, expertsKey)
 
         // Positions.
-        normEpsilon = try keys.number(raw.rmsNormEps ?? unsaid.normEpsilon, "rms_norm_eps", 0...1, "from 0 to 1")
-        ropeBase = try keys.number(
-            raw.ropeTheta ?? raw.ropeParameters?.ropeTheta ?? unsaid.ropeBase, "rope_theta", 1...1e30, "from 1 to 1e30")
-        maxPositions = try keys.whole(raw.maxPositionEmbeddings, "max_position_embeddings", 1...1 << 24)
-        let stretch = try Self.yarn(raw, maxPositions: maxPositions, keys)
-        yarn = stretch?.yarn
-        scoreFactor = latent == nil ? 1 : stretch?.scoreFactor ?? 1
+        normEpsilon = keys.number("rms_norm_eps", 0...1, "from 0 to 1", missing: unsaid.normEpsilon)
+        let parameters = keys.object("rope_parameters")
+        let base = keys.number("rope_theta") == nil ? parameters ?? keys : keys
+        ropeBase = base.number("rope_theta", 1...1e30, "from 1 to 1e30", missing: unsaid.ropeBase)
+        let rotary = RotaryReading(keys, parameters, maxPositions: positions)
+        rotaryScaling = rotary.scaling
+        maxPositions = rotary.plainPositions ?? positions
+        isScaledDynamically = rotary.plainPositions != nil
+        scoreFactor = latent == nil ? 1 : rotary.scoreFactor
 
         // Weights.
-        tiesEmbeddings = raw.tieWordEmbeddings ?? false
-        scaleBlocks = try Self.scaleBlocks(raw, keys)
-        dtype = [DType.float16, .float32].first { "\($0)" == raw.torchDtype ?? raw.dtype } ?? .bfloat16
-        if let activation = raw.hiddenAct, activation != "silu" {
-            throw keys.refused("hidden_act", activation, "silu")
+        tiesEmbeddings = sizes.flag("tie_word_embeddings") ?? false
+        scaleBlocks = Self.scaleBlocks(sizes)
+        let type = keys.string("torch_dtype") ?? keys.string("dtype")
+        dtype = [DType.float16, .float32].first { "\($0)" == type } ?? .bfloat16
+        if let activation = keys.string("hidden_act"), activation != "silu" {
+            keys.refuse("hidden_act", activation, "silu")
         }
         // Ids that no token has could end nothing, and would be out of place in a row of logits.
-        var ends: [Int32] = []
-        for id in (raw.eosTokenId?.ids ?? []) + (generation?.eosTokenId?.ids ?? []) {
-            guard let id = Int32(exactly: id), (0..<Int32(vocabularySize)).contains(id), !ends.contains(id) else {
+        var ids: [Int32] = []
+        for id in keys.tokenIDs("eos_token_id") + ends {
+            guard let id = Int32(exactly: id), (0..<Int32(vocabularySize)).contains(id), !ids.contains(id) else {
                 continue
             }
-            ends.append(id)
+            ids.append(id)
         }
-        endOfSequenceIDs = ends
+        endOfSequenceIDs = ids
+    }
+
+    /// Key-value heads and the width of a head, where they have keys and values of their own.
+    private static func plainHeads(_ keys: ConfigurationKeys, hiddenSize: Int, heads: Int) -> (Int, Int) {
+        let kvHeads = keys.whole("num_key_value_heads", 1...4096, missing: heads)
+        if keys.isGood("num_attention_heads", "num_key_value_heads"), !heads.isMultiple(of: kvHeads) {
+            keys.refuse("num_key_value_heads", "\(kvHeads)", "a divisor of num_attention_heads, \(heads)")
+        }
+        guard keys.number("head_dim") != nil || hiddenSize.isMultiple(of: heads) else {
+            if keys.isGood("hidden_size", "num_attention_heads") {
+                keys.refuse(
+                    "hidden_size", "\(hiddenSize)", "a multiple of num_attention_heads, \(heads), or a head_dim")
+            }
+            return (kvHeads, 2)
+        }
+        guard keys.number("head_dim") != nil || keys.isGood("hidden_size", "num_attention_heads") else {
+            return (kvHeads, 2)
+        }
+        let width = keys.whole("head_dim", 2...4096, missing: hiddenSize / heads)
+        if !width.isMultiple(of: 2) { keys.refuse("head_dim", "\(width)", "an even number") }
+        return (kvHeads, width)
     }
 
     /// Qwen's rule and DeepSeek's at once: each leaves the other's keys out, which then exclude no layer.
-    private static func sparseLayers(
-        _ raw: RawConfiguration, layers: Int, experts: Int, _ keys: ConfigurationKeys
-    ) throws(ModelFileError) -> [Int] {
-        let step = try keys.whole(raw.decoderSparseStep ?? 1, "decoder_sparse_step", 1...1 << 20)
-        let first = try keys.whole(raw.firstKDenseReplace ?? 0, "first_k_dense_replace", 0...1 << 20)
-        let frequency = try keys.whole(raw.moeLayerFreq ?? 1, "moe_layer_freq", 1...1 << 20)
-        let denseLayers = Set(raw.mlpOnlyLayers ?? [])
+    private static func sparseLayers(_ keys: ConfigurationKeys, layers: Int, experts: Int) -> [Int] {
+        let step = keys.whole("decoder_sparse_step", 1...1 << 20, missing: 1)
+        let first = keys.whole("first_k_dense_replace", 0...1 << 20, missing: 0)
+        let frequency = keys.whole("moe_layer_freq", 1...1 << 20, missing: 1)
+        let denseLayers = Set(keys.numbers("mlp_only_layers") ?? [])
         return (0..<layers).filter {
             experts > 0 && !denseLayers.contains(Double($0)) && ($0 + 1).isMultiple(of: step) && $0 >= first
                 && $0.isMultiple(of: frequency)
@@ -110,105 +165,75 @@ extension ModelConfiguration {
     }
 
     private static func gate(
-        _ raw: RawConfiguration, _ unsaid: Conventions, experts: Int, _ keys: ConfigurationKeys
-    ) throws(ModelFileError) -> (GateRule, hasCorrectionBias: Bool) {
-        let scoring: GateRule.Scoring
-        switch raw.scoringFunc {
-        case nil: scoring = unsaid.scoring
+        _ keys: ConfigurationKeys, _ unsaid: Conventions, experts: Int, _ expertsKey: String
+    ) -> (GateRule, hasCorrectionBias: Bool) {
+        var scoring = unsaid.scoring
+        switch keys.string("scoring_func") {
+        case nil: break
         case "softmax": scoring = .softmax
         case "sigmoid": scoring = .sigmoid
-        case let other?: throw keys.refused("scoring_func", other, "softmax or sigmoid")
+        case let other?: keys.refuse("scoring_func", other, "softmax or sigmoid")
         }
-        let method = raw.topkMethod ?? unsaid.selection
-        guard ["greedy", "group_limited_greedy", "noaux_tc"].contains(method) else {
-            throw keys.refused("topk_method", method, "greedy, group_limited_greedy or noaux_tc")
+        // One of the methods has a tensor of its own.
+        var method = keys.sizes.string("topk_method") ?? unsaid.selection
+        if !["greedy", "group_limited_greedy", "noaux_tc"].contains(method) {
+            keys.sizes.refuse("topk_method", method, "greedy, group_limited_greedy or noaux_tc")
+            method = unsaid.selection
         }
         var groups: GateRule.Groups?
         if method != "greedy", experts > 0 {
-            let count = try keys.whole(raw.nGroup ?? 1, "n_group", 1...experts)
-            guard experts.isMultiple(of: count) else {
-                throw keys.refused("n_group", "\(count)", "a divisor of the \(experts) experts")
+            var count = keys.whole("n_group", 1...experts, missing: 1)
+            if !experts.isMultiple(of: count) {
+                if keys.isGood(expertsKey) { keys.refuse("n_group", "\(count)", "a divisor of the \(experts) experts") }
+                count = 1
             }
-            groups = GateRule.Groups(
-                count: count, kept: try keys.whole(raw.topkGroup ?? Double(count), "topk_group", 1...count))
+            let most = keys.isGood("n_group") ? count : experts
+            groups = GateRule.Groups(count: count, kept: min(count, keys.whole("topk_group", 1...most, missing: count)))
         }
-        let scale = try keys.number(raw.routedScalingFactor ?? 1, "routed_scaling_factor", 0...1e6, "from 0 to 1e6")
+        let scale = keys.number("routed_scaling_factor", 0...1e6, "from 0 to 1e6", missing: 1)
         let rule = GateRule(
-            scoring: scoring, renormalize: raw.normTopkProb ?? unsaid.renormalizes, groups: groups, scale: scale)
+            scoring: scoring, renormalize: keys.flag("norm_topk_prob") ?? unsaid.renormalizes, groups: groups,
+            scale: scale)
         return (rule, method == "noaux_tc")
     }
 
-    private static func refuseWindow(
-        _ raw: RawConfiguration, _ unsaid: Conventions, _ keys: ConfigurationKeys
-    ) throws(ModelFileError) {
-        if raw.useSlidingWindow == true {
-            throw keys.refused("use_sliding_window", "true", "false: sliding windows are not supported")
+    private static func refuseWindow(_ keys: ConfigurationKeys, _ unsaid: Conventions, maxPositions: Int) {
+        if keys.flag("use_sliding_window") == true {
+            keys.refuse("use_sliding_window", "true", "false: sliding windows are not supported")
         }
         // A window as wide as the longest sequence hides nothing.
-        guard unsaid.windowAloneCounts, let window = raw.slidingWindow, window < raw.maxPositionEmbeddings ?? .infinity
+        guard unsaid.windowAloneCounts, let window = keys.number("sliding_window"),
+            window < Double(maxPositions) || !keys.isGood("max_position_embeddings")
         else { return }
-        throw keys.refused("sliding_window", "\(window)", "null: sliding windows are not supported")
+        keys.refuse("sliding_window", "\(window)", "null: sliding windows are not supported")
     }
 
-    /// How positions are stretched, and by what attention's scores are multiplied for it where a model does so.
-    private static func yarn(
-        _ raw: RawConfiguration, maxPositions: Int, _ keys: ConfigurationKeys
-    ) throws(ModelFileError) -> (yarn: YaRN, scoreFactor: Float)? {
-        var result: (YaRN, Float)?
-        for parameters in [
-            raw.ropeScaling.map { ($0, "rope_scaling") }, raw.ropeParameters.map { ($0, "rope_parameters") },
-        ] {
-            guard let (rope, key) = parameters else { continue }
-            // Without a type, older files mean linear scaling and newer ones none.
-            let kind = rope.type ?? rope.ropeType ?? (rope.factor == nil ? "default" : "a factor")
-            if kind == "default" { continue }
-            guard kind == "yarn" else { throw keys.refused(key, kind, "yarn or none: no other scaling is supported") }
-            func positive(_ value: Double, _ name: String) throws(ModelFileError) -> Float {
-                try keys.number(value, "\(key).\(name)", 1e-6...1e6, "from 1e-6 to 1e6")
-            }
-            let original = try keys.whole(
-                rope.originalMaxPositionEmbeddings ?? Double(maxPositions), "\(key).original_max_position_embeddings")
-            var yarn = YaRN(
-                factor: try positive(rope.factor ?? Double(maxPositions) / Double(original), "factor"),
-                originalPositions: original)
-            yarn.fastTurns = try positive(rope.betaFast ?? 32, "beta_fast")
-            yarn.slowTurns = try positive(rope.betaSlow ?? 1, "beta_slow")
-            let angles = yarn.size(try positive(max(rope.mscale ?? 1, 1e-6), "mscale"))
-            let all = try keys.number(rope.mscaleAllDim ?? 0, "\(key).mscale_all_dim", 0...1e6, "from 0 to 1e6")
-            let scores = yarn.size(all)
-            yarn.angleFactor = rope.attentionFactor.map(Float.init) ?? angles / scores
-            result = (yarn, scores * scores)
+    private static func scaleBlocks(_ keys: ConfigurationKeys) -> ScaleBlocks {
+        guard let quantization = keys.object("quantization_config") else { return ScaleBlocks() }
+        let (method, format) = (quantization.string("quant_method") ?? "nothing", quantization.string("fmt"))
+        guard method == "fp8", format ?? "e4m3" == "e4m3" else {
+            keys.refuse("quantization_config", "\(method) \(format ?? "")", "fp8 e4m3 with scales per block")
+            return ScaleBlocks()
         }
-        return result
-    }
-
-    private static func scaleBlocks(
-        _ raw: RawConfiguration, _ keys: ConfigurationKeys
-    ) throws(ModelFileError) -> ScaleBlocks {
-        guard let quantization = raw.quantizationConfig else { return ScaleBlocks() }
-        let method = quantization.quantMethod ?? "nothing"
-        guard method == "fp8", quantization.fmt ?? "e4m3" == "e4m3" else {
-            throw keys.refused(
-                "quantization_config", "\(method) \(quantization.fmt ?? "")", "fp8 e4m3 with scales per block")
+        let sizes = quantization.numbers("weight_block_size") ?? [128, 128]
+        guard sizes.count == 2, let rows = Int(exactly: sizes[0]), let columns = Int(exactly: sizes[1]),
+            (1...1 << 24).contains(rows), (1...1 << 24).contains(columns)
+        else {
+            quantization.refuse("weight_block_size", "\(sizes)", "[rows, columns]")
+            return ScaleBlocks()
         }
-        let sizes = quantization.weightBlockSize ?? [128, 128]
-        guard sizes.count == 2 else {
-            throw keys.refused("quantization_config.weight_block_size", "\(sizes)", "[rows, columns]")
-        }
-        return ScaleBlocks(
-            rows: try keys.whole(sizes[0], "quantization_config.weight_block_size[0]"),
-            columns: try keys.whole(sizes[1], "quantization_config.weight_block_size[1]"))
+        return ScaleBlocks(rows: rows, columns: columns)
     }
 }
 
 extension LatentShape {
-    fileprivate init(_ raw: RawConfiguration, _ keys: ConfigurationKeys) throws(ModelFileError) {
-        queryRank = if let rank = raw.qLoraRank { try keys.whole(rank, "q_lora_rank", 1...1 << 17) } else { nil }
-        rank = try keys.whole(raw.kvLoraRank, "kv_lora_rank", 1...1 << 17)
-        nope = try keys.whole(raw.qkNopeHeadDim, "qk_nope_head_dim", 1...4096)
-        rotary = try keys.whole(raw.qkRopeHeadDim, "qk_rope_head_dim", 2...4096)
-        value = try keys.whole(raw.vHeadDim, "v_head_dim", 1...4096)
-        guard rotary.isMultiple(of: 2) else { throw keys.refused("qk_rope_head_dim", "\(rotary)", "an even number") }
-        isInterleaved = raw.ropeInterleave ?? true
+    fileprivate init(_ keys: ConfigurationKeys) {
+        queryRank = keys.number("q_lora_rank") == nil ? nil : keys.whole("q_lora_rank", 1...1 << 17)
+        rank = keys.whole("kv_lora_rank", 1...1 << 17)
+        nope = keys.whole("qk_nope_head_dim", 1...4096)
+        rotary = keys.whole("qk_rope_head_dim", 2...4096)
+        value = keys.whole("v_head_dim", 1...4096)
+        if !rotary.isMultiple(of: 2) { keys.refuse("qk_rope_head_dim", "\(rotary)", "an even number") }
+        isInterleaved = keys.flag("rope_interleave") ?? true
     }
 }

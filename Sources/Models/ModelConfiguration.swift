@@ -44,11 +44,14 @@ public struct ModelConfiguration: Sendable, Equatable {
     /// Base of the rotary angles.
     public let ropeBase: Float
     /// How the rotary angles are stretched to longer sequences; nil when they are not.
-    public let yarn: YaRN?
+    public let rotaryScaling: RotaryScaling?
     /// Multiplies attention's scores, beside the usual `1 / √headDimension`.
     public let scoreFactor: Float
-    /// Longest sequence that the model was made for.
+    /// Longest sequence that can be computed: what the model was made for. With dynamic scaling, as far as angles are plain:
+    /// beyond, each length has angles of its own, and every key would have to turn again whenever a sequence grows.
     public let maxPositions: Int
+    /// Whether dynamic scaling ends sequences there.
+    public let isScaledDynamically: Bool
     /// Whether the output projection is the embedding table.
     public let tiesEmbeddings: Bool
     /// Whether attention's projections have biases; which of them is the model's affair.
@@ -71,12 +74,27 @@ public struct ModelConfiguration: Sendable, Equatable {
         return CacheShape(heads: 1, headDimension: latent.rank + latent.rotary, hasValues: false)
     }
 
+    /// Refuses sequences that are too long; `file` is config.json, for messages.
+    ///
+    /// - Throws: `ModelFileError` that names the key by which they end.
+    public func check(contextLength: Int, file: String) throws(ModelFileError) {
+        guard contextLength > maxPositions else { return }
+        guard isScaledDynamically else {
+            throw ModelFileError(
+                file: file, item: "max_position_embeddings", found: "\(maxPositions)",
+                expected: "at least the \(contextLength) of --context-length")
+        }
+        throw ModelFileError(
+            file: file, item: "rope_scaling", found: "dynamic, which is not supported beyond \(maxPositions) positions",
+            expected: "a --context-length of at most \(maxPositions), not \(contextLength)")
+    }
+
     /// Floats of a query or key that turn with the position.
     public var rotaryDimension: Int { latent?.rotary ?? headDimension }
 
     /// The rotary angles of the first `positions` positions.
     func makeAngles(positions: Int) -> RotaryTable {
-        RotaryTable(positions: positions, dimension: rotaryDimension, base: ropeBase, yarn: yarn)
+        RotaryTable(positions: positions, dimension: rotaryDimension, base: ropeBase, scaling: rotaryScaling)
     }
 }
 

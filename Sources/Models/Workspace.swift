@@ -52,6 +52,9 @@ public struct Workspace {
             + (model.sharedExpertSize > 0 ? model.hiddenSize : 0)
     }
 
+    /// Floats that a workspace takes whatever the size of a pass; again without logits.
+    public static func fixedFloats(_ model: ModelConfiguration) -> Int { LatentBuffers.blockFloats(model) }
+
     private static func qkvWidth(_ model: ModelConfiguration) -> Int {
         model.latent == nil ? (model.heads + 2 * model.kvHeads) * model.headDimension : 0
     }
@@ -92,38 +95,49 @@ public struct Workspace {
 struct LatentBuffers {
     /// The latent that queries come from, `[N, queryRank]`.
     let queryLatent: Buffer
-    /// The parts of the queries that do not turn, `[N, heads * nope]`, and those that do, `[N, heads * rotary]`.
-    let queryNope, queryRotary: Buffer
-    /// The queries as the cache's keys are: absorbed, then rotated, `[N, heads * (rank + rotary)]`.
+    /// The queries, `[N, heads * (nope + rotary)]`.
     let query: Buffer
+    /// Those of generated tokens as the cache's keys are: absorbed, then rotated, `[N, heads * (rank + rotary)]`.
+    let absorbed: Buffer
     /// The latent that keys and values come from, `[N, rank]`, and the key that turns, `[N, rotary]`.
     let latent, keyRotary: Buffer
     /// Attention's output in latents, `[N, heads * rank]`.
     let attended: Buffer
+    /// Expanded keys and values.
+    let block: LatentBlock
 
     /// How wide the buffers are.
     struct Widths {
-        var queryLatent = 0, queryNope = 0, queryRotary = 0, query = 0, latent = 0, keyRotary = 0, attended = 0
-        var sum: Int { queryLatent + queryNope + queryRotary + query + latent + keyRotary + attended }
+        var queryLatent = 0, query = 0, absorbed = 0, latent = 0, keyRotary = 0, attended = 0, softmax = 0
+        var sum: Int { queryLatent + query + absorbed + latent + keyRotary + attended + softmax }
     }
 
     static func widths(_ model: ModelConfiguration) -> Widths {
         guard let shape = model.latent else { return Widths() }
         return Widths(
-            queryLatent: shape.queryRank ?? 0, queryNope: model.heads * shape.nope,
-            queryRotary: model.heads * shape.rotary, query: model.heads * (shape.rank + shape.rotary),
-            latent: shape.rank, keyRotary: shape.rotary, attended: model.heads * shape.rank)
+            queryLatent: shape.queryRank ?? 0, query: model.heads * model.headDimension,
+            absorbed: model.heads * (shape.rank + shape.rotary), latent: shape.rank, keyRotary: shape.rotary,
+            attended: model.heads * shape.rank, softmax: 2 * model.heads)
+    }
+
+    /// Floats that are needed whatever the size of a pass.
+    static func blockFloats(_ model: ModelConfiguration) -> Int {
+        guard let shape = model.latent else { return 0 }
+        return LatentBlock.floats(
+            heads: model.heads, rank: shape.rank, key: model.headDimension, value: shape.value)
     }
 
     init(_ model: ModelConfiguration, tokens: Int) {
         let widths = Self.widths(model)
         queryLatent = Buffer(rows: tokens, width: widths.queryLatent)
-        queryNope = Buffer(rows: tokens, width: widths.queryNope)
-        queryRotary = Buffer(rows: tokens, width: widths.queryRotary)
         query = Buffer(rows: tokens, width: widths.query)
+        absorbed = Buffer(rows: tokens, width: widths.absorbed)
         latent = Buffer(rows: tokens, width: widths.latent)
         keyRotary = Buffer(rows: tokens, width: widths.keyRotary)
         attended = Buffer(rows: tokens, width: widths.attended)
+        block = LatentBlock(
+            tokens: tokens, heads: model.latent == nil ? 0 : model.heads, rank: widths.latent,
+            key: model.headDimension, value: model.latent?.value ?? 0)
     }
 }
 

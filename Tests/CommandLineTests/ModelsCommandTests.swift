@@ -63,6 +63,15 @@ import Testing
         #expect(outcome.status == 1 && problems.count == 2)
         #expect(problems.contains { $0.contains("model-00001-of-00002.safetensors: found no such file") })
         #expect(problems.contains { $0.contains("tokenizer.json: no such file") })
+        // Keys of config.json are checked in the same run, whatever else is wrong.
+        let config = try String(contentsOf: Golden.url("models/mixtral-tiny/config.json"), encoding: .utf8)
+        let bad = config.replacing("\"hidden_act\": \"silu\"", with: "\"hidden_act\": 7")
+            .replacing("\"vocab_size\": 320", with: "\"vocab_size\": -1")
+        try copy.write(bad.utf8, to: "config.json")
+        let keys = try await Binary().run("models", "check", copy.path)
+        #expect(keys.status == 1 && keys.output.contains("problems      4\n"), "\(keys.output)")
+        #expect(keys.output.contains("hidden_act: found a value of another type, expected a string"))
+        #expect(keys.output.contains("vocab_size: found -1, expected a whole number from 1 to"))
         let missing = try await Binary().run("models", "check", "/no/such/folder")
         #expect(missing.status != 0 && missing.errors.contains("/no/such/folder: no such folder"))
     }

@@ -158,7 +158,7 @@ private struct TestSequences {
     func stretchedAngles(dimension: Int, original: Int, factor: Float, size: Float) {
         var yarn = YaRN(factor: factor, originalPositions: original)
         yarn.angleFactor = size
-        let table = RotaryTable(positions: 200, dimension: dimension, base: 10000, yarn: yarn)
+        let table = RotaryTable(positions: 200, dimension: dimension, base: 10000, scaling: .yarn(yarn))
         func turning(_ turns: Double) -> Double {
             Double(dimension) * log(Double(original) / (turns * 2 * .pi)) / (2 * log(10000))
         }

@@ -45,6 +45,7 @@ private struct LatentSequences {
         }
         angles = RotaryTable(positions: lengths.max() ?? 0, dimension: shape.rotary, base: 10000)
         let count = tokens.ids.count
+        tokens.promptStart = count
         latent = randomFloats(count * shape.rank, using: &generator)
         keyRotary = randomFloats(count * shape.rotary, using: &generator)
         queryRotary = randomFloats(count * shape.heads * shape.rotary, using: &generator)
@@ -58,7 +59,7 @@ private struct LatentSequences {
         tokens.withLayout {
             backend.storeLatent(
                 Buffer(latent, width: shape.rank), keyRotary: Buffer(keyRotary, width: shape.rotary),
-                queryRotary: Buffer(queryRotary, width: shape.heads * shape.rotary), query: query, tokens: $0,
+                query: Buffer(queryRotary, width: shape.heads * shape.rotary), absorbed: query, tokens: $0,
                 cache: cache, layer: 1, angles: angles)
         }
         return query
@@ -70,6 +71,7 @@ private struct LatentSequences {
         part.ids = chosen.map { tokens.ids[$0] }
         part.positions = chosen.map { tokens.positions[$0] }
         part.sequences = chosen.map { tokens.sequences[$0] }
+        part.promptStart = chosen.count
         let rows = Buffer(chosen.flatMap { Array(query[row: $0]) }, width: query.width)
         let out = Buffer(rows: chosen.count, width: shape.heads * shape.rank, repeating: .nan)
         part.withLayout {
@@ -170,15 +172,13 @@ private struct LatentSequences {
         #expect(haveSameBits(results[0], results[2]))
     }
 
-    @Test("no tokens are no work") func empty() throws {
+    @Test("tokens of prompts are not computed over latents") func empty() throws {
         let backend = try #require(CPUBackend(threads: 1))
         let cache = KVCache(layers: 1, pages: 1, shape: CacheShape(heads: 1, headDimension: 5, hasValues: false))
         let out = Buffer(rows: 1, width: 6, repeating: 7)
         TestTokens(ids: [0], positions: [0], sequences: [0]).withLayout { layout in
-            var tokens = layout
-            tokens.count = 0
             backend.attendLatent(
-                Buffer(rows: 1, width: 10, repeating: 1), tokens: tokens, cache: cache, layer: 0, heads: 2, scale: 1,
+                Buffer(rows: 1, width: 10, repeating: 1), tokens: layout, cache: cache, layer: 0, heads: 2, scale: 1,
                 out: out)
         }
         #expect(out.values(rows: 1) == [Float](repeating: 7, count: 6))

@@ -108,6 +108,7 @@ struct TestTokens {
     var sequences: [Int32] = []
     var pageTables: [Int32] = [0]
     var tableStride = 1
+    var promptStart = 0
 
     func withLayout<Result>(_ body: (TokenLayout) throws -> Result) rethrows -> Result {
         try ids.withUnsafeBufferPointer { ids in
@@ -118,7 +119,7 @@ struct TestTokens {
                             TokenLayout(
                                 count: ids.count, ids: ids.baseAddress!, positions: positions.baseAddress!,
                                 sequences: sequences.baseAddress!, pageTables: tables.baseAddress!,
-                                tableStride: tableStride))
+                                tableStride: tableStride, promptStart: promptStart))
                     }
                 }
             }

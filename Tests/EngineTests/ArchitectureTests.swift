@@ -144,6 +144,15 @@ import Testing
         }
         #expect(check.weights != nil, "sizes are known all the same")
 
+        // Bad keys that leave the shapes known are found beside bad tensors.
+        let json = try String(contentsOf: folder.url.appending(path: "config.json"), encoding: .utf8)
+        let bad = json.replacing("\"hidden_act\": \"silu\"", with: "\"hidden_act\": \"relu\", \"clip_qkv\": \"x\"")
+        try folder.write(bad.utf8, to: "config.json")
+        let both = ModelCheck(try ModelFiles(directory: folder.path))
+        #expect(Set(both.problems.compactMap(\.item)) == Set(names.prefix(4) + ["hidden_act", "clip_qkv"]))
+        #expect(both.weights != nil)
+        try folder.write(json.utf8, to: "config.json")
+
         // A shard that is not there is one problem, as is a folder without weights, or without anything.
         try folder.remove(second)
         #expect(ModelCheck(try ModelFiles(directory: folder.path)).problems.map(\.found) == ["no such file"])

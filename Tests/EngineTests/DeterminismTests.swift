@@ -42,8 +42,11 @@ import Testing
         var hits: Bool { self != .withoutTree && self != .fewPagesWithoutTree }
     }
 
-    private static func load(_ configuration: EngineConfiguration, threads: Int = 2) async throws -> Engine {
-        let files = try ModelFiles(directory: Golden.url("models/qwen2-moe-tiny").path)
+    /// Loads a model: DeepSeek's compute prompts and output in different ways.
+    private static func load(
+        _ configuration: EngineConfiguration, _ model: String = "qwen2-moe-tiny", threads: Int = 2
+    ) async throws -> Engine {
+        let files = try ModelFiles(directory: Golden.url("models/\(model)").path)
         return try await Engine.load(files, configuration: configuration, threads: threads)
     }
 
@@ -72,10 +75,10 @@ import Testing
     }
 
     /// Each request alone, in an engine that keeps nothing.
-    private static func alone() async throws -> [Output] {
+    private static func alone(_ model: String = "qwen2-moe-tiny") async throws -> [Output] {
         var configuration = EngineConfiguration()
         configuration.reusesPrefixes = false
-        let engine = try await load(configuration, threads: 1)
+        let engine = try await load(configuration, model, threads: 1)
         var outputs: [Output] = []
         for request in requests { outputs.append(await collect(try await engine.submit(request))) }
         await engine.shutdown(deadline: .zero)
@@ -90,12 +93,14 @@ import Testing
         return outputs
     }
 
-    @Test("tokens, log-probabilities and experts are the same bits, alone and in any storm")
-    func storms() async throws {
-        let expected = try await Self.alone()
+    @Test(
+        "tokens, log-probabilities and experts are the same bits, alone and in any storm",
+        arguments: ["qwen2-moe-tiny", "deepseek-v2-tiny", "deepseek-v3-tiny"])
+    func storms(model: String) async throws {
+        let expected = try await Self.alone(model)
         #expect(expected.allSatisfy { $0.finish == .length && $0.cachedTokens == 0 })
         for conditions in Conditions.allCases {
-            let engine = try await Self.load(conditions.configuration)
+            let engine = try await Self.load(conditions.configuration, model)
             if conditions == .warmTree { _ = try await Self.together(engine) }
             let outputs = try await Self.together(engine)
             for (index, (found, expected)) in zip(outputs, expected).enumerated() {

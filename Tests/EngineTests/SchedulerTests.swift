@@ -8,11 +8,11 @@ import Testing
     private func limits(
         running: Int = 8, waiting: Int = .max, prefill: Int = 64, pages: Int = 100,
         policy: SchedulePolicy = .firstComeFirstServed,
-        reuses: Bool = true, threshold: Int = 10
+        reuses: Bool = true, sharesOutput: Bool = true, threshold: Int = 10
     ) -> Scheduler.Limits {
         Scheduler.Limits(
             running: running, waiting: waiting, prefillTokens: prefill, pages: pages, pageSize: 4, policy: policy,
-            reusesPrefixes: reuses, preemptionThreshold: threshold)
+            reusesPrefixes: reuses, sharesOutput: sharesOutput, preemptionThreshold: threshold)
     }
 
     /// A prompt that shares no page with one of another seed.
@@ -98,6 +98,34 @@ import Testing
         world.step()
         // The last of 19 tokens was never fed.
         #expect(world.batch.entries == [entry(0, 16, 5, logits: 20)])
+    }
+
+    @Test("where output is computed in another way, only what was a prompt is found again")
+    func outputIsNotShared() {
+        var world = World(limits(sharesOutput: false))
+        let first = world.add(prompt(10, seed: 1), output: 9)
+        world.finish()
+        world.add(first.tokens + [5, 6], output: 1)
+        world.step()
+        #expect(world.batch.entries == [entry(0, 8, 13, logits: 20)])
+    }
+
+    @Test("where output is computed in another way, a run ends with the prompt")
+    func runsOfOneKind() {
+        var world = World(limits(running: 2, prefill: 64, sharesOutput: false, threshold: 1))
+        world.add(prompt(10, seed: 1), output: 40)
+        let low = world.add(prompt(10, seed: 2), output: 40, priority: -1)
+        for _ in 0..<9 { world.step() }
+        world.add(prompt(4, seed: 3), output: 1, priority: 1)
+        world.step()
+        #expect(low.pages.isEmpty && low.tokens.count == 19)
+        // Two pages of the prompt were kept; the rest of it comes first, then all output at once.
+        world.step()
+        #expect(world.batch.entries == [entry(0, 19, 1, logits: 19, decode: true), entry(1, 8, 2, logits: 10)])
+        world.step()
+        #expect(world.batch.entries == [entry(0, 20, 1, logits: 20, decode: true), entry(1, 10, 9, logits: 18)])
+        world.finish()
+        #expect(low.tokens.count == 50)
     }
 
     @Test("what is asked of the prompt's positions is computed, not taken from the cache")
@@ -311,8 +339,10 @@ import Testing
     @Test(
         "any storm: no page lost or shared wrongly, every token computed before it is read, every answer given once",
         arguments: [(5, false, SchedulePolicy.firstComeFirstServed), (24, true, .firstComeFirstServed)]
-            + [(24, false, .longestPrefixMatch), (24, true, .longestPrefixMatch), (200, true, .firstComeFirstServed)])
-    func storm(pages: Int, reuses: Bool, policy: SchedulePolicy) {
+            + [(24, false, .longestPrefixMatch), (24, true, .longestPrefixMatch), (200, true, .firstComeFirstServed)],
+        [true, false])
+    func storm(conditions: (pages: Int, reuses: Bool, policy: SchedulePolicy), sharesOutput: Bool) {
+        let (pages, reuses, policy) = conditions
         var random = SeededGenerator(seed: UInt64(pages))
         var (preemptions, cached) = (0, 0)
         for round in 0..<12 {
@@ -320,7 +350,8 @@ import Testing
                 limits(
                     running: .random(in: 1...6, using: &random), waiting: .random(in: 2...20, using: &random),
                     prefill: .random(in: 1...40, using: &random),
-                    pages: pages, policy: policy, reuses: reuses, threshold: .random(in: 1...3, using: &random)))
+                    pages: pages, policy: policy, reuses: reuses, sharesOutput: sharesOutput,
+                    threshold: .random(in: 1...3, using: &random)))
             for _ in 0..<60 {
                 if Int.random(in: 0..<3, using: &random) == 0 {
                     let capacity = pages * 4

@@ -3,7 +3,8 @@ import Testing
 @testable import Engine
 
 /// A scheduler with a model that is a sum: the "keys and values" of a position are a hash of all tokens up to it. So a
-/// page that is wrong, too old or not yet written is found out as soon as it is read.
+/// page that is wrong, too old or not yet written is found out as soon as it is read. Where output is not shared, generated
+/// tokens count differently.
 struct World {
     var scheduler: Scheduler
     var batch = Batch()
@@ -61,14 +62,18 @@ struct World {
         let prompts = batch.entries.filter { !$0.isDecode }
         #expect(prompts.reduce(0) { $0 + $1.count } <= limits.prefillTokens)
         #expect(Set(batch.entries.map(\.sequence)).count == batch.entries.count)
+        let isPrompt = batch.entries.map { $0.start < scheduler.running[$0.sequence].promptCount }
+        #expect(isPrompt.firstIndex(of: true).map { !isPrompt[$0...].contains(false) } ?? true)
         // All keys and values of a pass are written, once, before any is read.
         var written: Set<Int> = []
         for entry in batch.entries {
             let sequence = scheduler.running[entry.sequence]
             #expect(entry.start == sequence.computed && entry.count > 0 && entry.end <= sequence.tokens.count)
+            let end = entry.start < sequence.promptCount ? sequence.promptCount : sequence.tokens.count
+            #expect(limits.sharesOutput || entry.end <= end, "a run crosses the end of its prompt")
             var hash = 17
             for position in 0..<entry.end {
-                hash = next(hash, sequence.tokens[position])
+                hash = next(hash, sequence, position)
                 guard position >= entry.start else { continue }
                 memory[place(sequence, position)] = hash
                 if !written.insert(place(sequence, position)).inserted {
@@ -82,7 +87,7 @@ struct World {
             let sequence = scheduler.running[entry.sequence]
             var hash = 17
             for position in 0..<entry.end {
-                hash = next(hash, sequence.tokens[position])
+                hash = next(hash, sequence, position)
                 if memory[place(sequence, position)] != hash {
                     Issue.record("position \(position) of \(sequence.number) is wrong")
                 }
@@ -104,5 +109,8 @@ struct World {
         Int(sequence.pages[position / limits.pageSize]) * limits.pageSize + position % limits.pageSize
     }
 
-    private func next(_ hash: Int, _ token: Int32) -> Int { (hash &* 31 &+ Int(token) &+ 7) & 0xFFFF_FFFF }
+    private func next(_ hash: Int, _ sequence: Sequence, _ position: Int) -> Int {
+        let role = limits.sharesOutput || position < sequence.promptCount ? 7 : 5
+        return (hash &* 31 &+ Int(sequence.tokens[position]) &+ role) & 0xFFFF_FFFF
+    }
 }

@@ -37,6 +37,22 @@ import Testing
         #expect(try make(1, "b.weight") != first)
     }
 
+    @Test("any number of threads makes the same numbers", arguments: ["olmoe-tiny", "mixtral-tiny"])
+    func threads(model: String) throws {
+        let configuration = try configuration(model)
+        // Some end within a draw of four, some have fewer draws than there are lanes.
+        for shape in [[1], [3, 2], [7, 5], [64, 33], [301, 127]] {
+            let alone = try DummyWeights(configuration, seed: 5).tensor("w", shape: shape, scaleBlocks: ScaleBlocks())
+            for threads in 1...4 {
+                let backend = try #require(CPUBackend(threads: threads))
+                defer { backend.stop() }
+                let source = DummyWeights(configuration, seed: 5, lanes: backend.lanes)
+                let made = try source.tensor("w", shape: shape, scaleBlocks: ScaleBlocks())
+                #expect(values(made) == values(alone), "\(shape), \(threads) threads")
+            }
+        }
+    }
+
     @Test("matrices keep the size of what they multiply; norms are about 1, biases 0") func sizes() throws {
         let source = DummyWeights(try configuration("olmoe-tiny"), seed: 3)
         func make(_ name: String, _ shape: [Int]) throws -> [Float] {

@@ -74,6 +74,25 @@ let goldenModels = [
         #expect(runner.counts == zip(prefill, decode).map(+))
     }
 
+    @Test(
+        "absorbed or expanded, a prompt gives the reference's logits and the same next token",
+        arguments: goldenModels.filter { $0.hasPrefix("deepseek") }, 0..<6)
+    func forms(model: String, prompt: Int) throws {
+        let golden = try GoldenTensors("models/\(model)/goldens.safetensors")
+        let runner = try TestRunner(ModelFiles(directory: Golden.url("models/\(model)").path))
+        defer { runner.backend.stop() }
+        let ids = try golden.int64("p\(prompt).input_ids").map(Int32.init)
+        let expected = try golden.float32("p\(prompt).logits")
+        let first = try golden.int64("p\(prompt).greedy_ids").map(Int32.init).first
+        for isPrompt in [false, true] {
+            let logits = runner.logits(ids, from: 0, isPrompt: isPrompt)
+            let worst = zip(logits.joined(), expected).map { abs($0 - $1) }.max() ?? 0
+            #expect(worst <= 1e-3, "logits differ by \(worst)")
+            let last = logits.last ?? []
+            #expect(last.firstIndex(of: last.max() ?? 0).map(Int32.init) == first)
+        }
+    }
+
     @Test("a prompt in chunks gives the bits of the prompt in one pass", arguments: goldenModels, [1, 3, 7, 16, 40])
     func chunks(model: String, size: Int) throws {
         let golden = try GoldenTensors("models/\(model)/goldens.safetensors")

@@ -74,6 +74,75 @@ struct BadKey: CustomTestStringConvertible, Sendable {
         #expect(model.normEpsilon == 1e-5 && model.ropeBase == 1e6)
     }
 
+    @Test("linear scaling is read under both keys, and where only a factor is given")
+    func linear() throws {
+        for value in [
+            #"{"type": "linear", "factor": 4}"#, #"{"rope_type": "linear", "factor": 4.0}"#, #"{"factor": 4}"#,
+        ] {
+            for key in ["rope_scaling", "rope_parameters"] {
+                let model = try configuration([key: value])
+                #expect(model.rotaryScaling == .linear(4) && model.maxPositions == 256 && model.scoreFactor == 1)
+            }
+        }
+    }
+
+    @Test("dynamic scaling leaves angles plain up to the model's length, and ends there")
+    func dynamic() throws {
+        let dynamic = #"{"type": "dynamic", "factor": 4.0}"#
+        let model = try configuration(["rope_scaling": dynamic])
+        #expect(model.rotaryScaling == nil && model.maxPositions == 256 && model.isScaledDynamically)
+        try model.check(contextLength: 256, file: "config.json")
+        #expect(
+            throws: ModelFileError(
+                file: "config.json", item: "rope_scaling",
+                found: "dynamic, which is not supported beyond 256 positions",
+                expected: "a --context-length of at most 256, not 257")
+        ) { try model.check(contextLength: 257, file: "config.json") }
+        #expect(
+            throws: ModelFileError(
+                file: "config.json", item: "max_position_embeddings", found: "256",
+                expected: "at least the 257 of --context-length")
+        ) { try configuration([:]).check(contextLength: 257, file: "config.json") }
+        let original = #"{"type": "dynamic", "factor": 4.0, "original_max_position_embeddings": 64}"#
+        #expect(try configuration(["rope_scaling": original]).maxPositions == 64)
+    }
+
+    @Test("one reading finds every bad key, once, and knows the shapes if those are good")
+    func everything() throws {
+        func read(_ changes: [String: String]) throws -> (ModelConfiguration?, [String?]) {
+            let folder = try TemporaryFolder()
+            let keys = required.merging(changes) { $1 }.filter { !$0.value.isEmpty }
+            let text = "{" + keys.map { "\"\($0)\": \($1)" }.joined(separator: ", ") + "}"
+            try folder.write(text.utf8, to: "config.json")
+            let (model, problems) = ModelConfiguration.read(try ModelFiles(directory: folder.path))
+            return (model, problems.map(\.item))
+        }
+        let (usable, behaviour) = try read([
+            "num_experts_per_tok": "9", "hidden_act": "\"gelu\"", "rms_norm_eps": "\"x\"", "rope_theta": "0.5",
+            "rope_scaling": #"{"type": "longrope"}"#, "eos_token_id": "{}", "max_position_embeddings": "",
+        ])
+        #expect(
+            Set(behaviour) == [
+                "num_experts_per_tok", "hidden_act", "rms_norm_eps", "rope_theta", "rope_scaling", "eos_token_id",
+                "max_position_embeddings",
+            ])
+        #expect(behaviour.count == 7 && usable?.hiddenSize == 64 && usable?.experts == 8)
+        let (unusable, all) = try read([
+            "hidden_size": "\"x\"", "num_attention_heads": "0", "num_key_value_heads": "[]", "num_experts": "-1",
+            "moe_intermediate_size": "1e30", "tie_word_embeddings": "3", "mlp_only_layers": "[null, 1, \"x\"]",
+            "vocab_size": "", "dtype": "7", "norm_topk_prob": "[]", "intermediate_size": "5",
+        ])
+        #expect(
+            Set(all) == [
+                "hidden_size", "num_attention_heads", "num_key_value_heads", "num_experts", "moe_intermediate_size",
+                "tie_word_embeddings", "mlp_only_layers[0]", "mlp_only_layers[2]", "vocab_size", "dtype",
+                "norm_topk_prob",
+            ])
+        #expect(all.count == 11 && unusable == nil)
+        let (unknown, more) = try read(["architectures": "[\"Nobody\"]", "vocab_size": "0", "rope_theta": "{}"])
+        #expect(more == ["vocab_size", "rope_theta", "architectures"] && unknown == nil)
+    }
+
     @Test("a rotary base may lie in rope_parameters, of the default kind") func ropeParameters() throws {
         let model = try configuration(["rope_parameters": #"{"rope_type": "default", "rope_theta": 5e5}"#])
         #expect(model.ropeBase == 5e5)
@@ -104,7 +173,11 @@ struct BadKey: CustomTestStringConvertible, Sendable {
                 == LatentShape(queryRank: nil, rank: 512, nope: 128, rotary: 64, value: 128, isInterleaved: true))
         #expect(model.sparseLayers == [1, 2] && model.sharedExpertSize == 2816 && model.headDimension == 192)
         #expect(model.cacheShape.bytesPerToken == 2304)
-        #expect(model.yarn?.angleFactor == 1)
+        guard case .yarn(let yarn)? = model.rotaryScaling else {
+            Issue.record("no YaRN")
+            return
+        }
+        #expect(yarn.angleFactor == 1)
         #expect(abs(Double(model.scoreFactor) / 192.0.squareRoot() - 0.114721387) < 5e-8)
         #expect(model.gate == .softmax(renormalize: false) && !model.hasCorrectionBias)
     }
@@ -220,7 +293,7 @@ struct BadKey: CustomTestStringConvertible, Sendable {
             return BadKey(key, value, found: found ?? (value.isEmpty ? "nothing" : value), expected: expected)
         }
         let most = 1 << 24
-        let scaling = "yarn or none: no other scaling is supported"
+        let scaling = "linear, dynamic, yarn or none: no other scaling is supported"
         return [
             BadKey("architectures", "", found: "nothing", expected: "a list with the architecture's name"),
             BadKey("architectures", "[]", found: "nothing", expected: "a list with the architecture's name"),
@@ -261,8 +334,16 @@ struct BadKey: CustomTestStringConvertible, Sendable {
             BadKey(
                 "use_sliding_window", "true", found: "true", expected: "false: sliding windows are not supported"),
             BadKey("use_sliding_window", "1", found: "a value of another type", expected: "true or false"),
-            BadKey("rope_scaling", #"{"rope_type": "linear"}"#, found: "linear", expected: scaling),
-            BadKey("rope_scaling", #"{"factor": 4}"#, found: "a factor", expected: scaling),
+            BadKey("rope_scaling", #"{"rope_type": "longrope"}"#, found: "longrope", expected: scaling),
+            BadKey(
+                "rope_scaling", #"{"rope_type": "linear"}"#, found: "nothing", expected: "a number",
+                item: "rope_scaling.factor"),
+            BadKey(
+                "rope_scaling", #"{"type": "dynamic", "factor": 0}"#, found: "0.0",
+                expected: "a number from 1e-6 to 1e6", item: "rope_scaling.factor"),
+            BadKey(
+                "rope_scaling", #"{"type": 7, "factor": 2}"#, found: "a value of another type", expected: "a string",
+                item: "rope_scaling.type"),
             BadKey("rope_scaling", "4", found: "a value of another type", expected: "an object"),
             BadKey("rope_parameters", #"{"rope_type": "llama3"}"#, found: "llama3", expected: scaling),
             BadKey("mlp_only_layers", "[null]", found: "null", expected: "a number", item: "mlp_only_layers[0]"),

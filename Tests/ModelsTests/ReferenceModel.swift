@@ -148,6 +148,7 @@ struct ReferenceModel {
             let (low, high) = isInterleaved ? (2 * pair, 2 * pair + 1) : (pair, pair + half)
             var frequency = pow(model.ropeBase, -2 * Double(pair) / Double(x.count))
             var size = 1.0
+            if let linear = model.linear { frequency /= linear }
             if let yarn = model.yarn {
                 func corrected(_ turns: Double) -> Double {
                     Double(x.count) * log(Double(yarn.original) / (turns * 2 * .pi)) / (2 * log(model.ropeBase))

@@ -44,8 +44,11 @@ final class TestRunner {
 
     deinit { allRows.deallocate() }
 
-    /// Calls `body` with a pass over `ids` at positions from `start` on, and adds up its counts.
-    func withPass<Result>(_ ids: [Int32], from start: Int, _ body: (ForwardPass) throws -> Result) rethrows -> Result {
+    /// Calls `body` with a pass over `ids` at positions from `start` on, and adds up its counts. They are of the prompt,
+    /// or else were generated.
+    func withPass<Result>(
+        _ ids: [Int32], from start: Int, isPrompt: Bool = true, _ body: (ForwardPass) throws -> Result
+    ) rethrows -> Result {
         let positions = (start..<start + ids.count).map(Int32.init)
         let sequences = [Int32](repeating: 0, count: ids.count)
         var passCounts = [Int32](repeating: 0, count: counts.count)
@@ -58,7 +61,7 @@ final class TestRunner {
                             let tokens = TokenLayout(
                                 count: ids.count, ids: ids.baseAddress!, positions: positions.baseAddress!,
                                 sequences: sequences.baseAddress!, pageTables: pages.baseAddress!,
-                                tableStride: pages.count)
+                                tableStride: pages.count, promptStart: isPrompt ? 0 : ids.count)
                             return try body(
                                 ForwardPass(
                                     backend: backend, tokens: tokens, cache: cache, workspace: workspace,
@@ -71,8 +74,8 @@ final class TestRunner {
     }
 
     /// Logits at every position of `ids`.
-    func logits(_ ids: [Int32], from start: Int) -> [[Float]] {
-        withPass(ids, from: start) { pass in
+    func logits(_ ids: [Int32], from start: Int, isPrompt: Bool = true) -> [[Float]] {
+        withPass(ids, from: start, isPrompt: isPrompt) { pass in
             model.forward(pass)
             model.logits(pass, rows: allRows, count: ids.count)
             return (0..<ids.count).map { Array(workspace.logits[row: $0]) }
@@ -85,7 +88,7 @@ final class TestRunner {
         var position = 0
         var output: [Int32] = []
         while output.count < count {
-            let row = logits(next, from: position).last ?? []
+            let row = logits(next, from: position, isPrompt: position == 0).last ?? []
             observe(row)
             position += next.count
             let best = row.indices.max { (row[$0], -$0) < (row[$1], -$1) } ?? 0

@@ -40,6 +40,8 @@ struct TinyModel: CustomTestStringConvertible, Sendable {
     var value = 7
     var interleaved = true
     var yarn: (factor: Double, original: Int, mscale: Double, mscaleAll: Double)?
+    /// By what all angles are divided.
+    var linear: Double?
     var ropeBase = 10000.0
     var epsilon = 1e-5
     var ties = false
@@ -96,6 +98,7 @@ struct TinyModel: CustomTestStringConvertible, Sendable {
         }
         if family != .qwen2, hasBias { keys["attention_bias"] = "true" }
         if let limit { keys["clip_qkv"] = "\(limit)" }
+        if let linear { keys["rope_scaling"] = #"{"type": "linear", "factor": \#(linear)}"# }
         if let yarn {
             keys["rope_scaling"] = """
                 {"type": "yarn", "factor": \(yarn.factor), "original_max_position_embeddings": \(yarn.original), \

@@ -22,6 +22,11 @@ import Testing
         TinyModel(
             family: .qwen3, name: "Qwen3-MoE", headDimension: 14, renormalizes: true,
             yarn: (factor: 3, original: 50, mscale: 1, mscaleAll: 0)),
+        TinyModel(family: .qwen3, name: "Qwen3-MoE, linear scaling", renormalizes: true, linear: 2.5),
+        TinyModel(
+            family: .qwen2, name: "Qwen2-MoE, dynamic scaling", hidden: 30, shared: 13, hasBias: true,
+            keys: ["rope_scaling": #"{"rope_type": "dynamic", "factor": 4.0}"#]),
+        TinyModel(family: .deepSeekV2, name: "DeepSeek-V2, linear scaling", shared: 1, linear: 4),
         TinyModel(
             family: .qwen3, name: "Qwen3-MoE with biases, some layers dense", heads: 4, kvHeads: 2, sparse: [0, 2],
             hasBias: true, keys: ["mlp_only_layers": "[1]"]),
@@ -80,5 +85,32 @@ import Testing
             found += cut.logits(Array(ids[start..<min(start + size, ids.count)]), from: start)
         }
         #expect(zip(found, whole.logits(ids, from: 0)).allSatisfy(haveSameBits))
+    }
+
+    @Test(
+        "a prompt and the same tokens as output give the same logits but for rounding, in one pass, too",
+        arguments: models.filter(\.isLatent))
+    func forms(model: TinyModel) throws {
+        let (folder, weights) = try model.make(seed: 11)
+        var generator = SeededGenerator(seed: 12)
+        let ids = (0..<45).map { _ in Int32.random(in: 0..<Int32(model.vocabulary), using: &generator) }
+        let runner = try TestRunner(ModelFiles(directory: folder.path), threads: 2)
+        defer { runner.backend.stop() }
+        #expect(type(of: runner.model).tellsPromptsFromOutput)
+        let absorbed = runner.logits(ids, from: 0, isPrompt: false)
+        let expanded = runner.logits(ids, from: 0, isPrompt: true)
+        let reference = ReferenceModel(model: model, weights: weights).run(ids).logits
+        for position in ids.indices {
+            #expect(relativeDistance(absorbed[position], reference[position]) < 2e-5, "position \(position)")
+            let greedy = [absorbed, expanded].map { $0[position].firstIndex(of: $0[position].max() ?? 0) }
+            #expect(greedy[0] == greedy[1])
+        }
+        #expect(absorbed != expanded, "two forms, two ways of rounding")
+        // Generated one by one or recomputed at once, behind a prompt: the same bits.
+        let behind = { (start: Int, end: Int) in runner.logits(Array(ids[start..<end]), from: start, isPrompt: false) }
+        _ = runner.logits(Array(ids[..<20]), from: 0)
+        let single = (20..<45).flatMap { behind($0, $0 + 1) }
+        _ = runner.logits(Array(ids[..<20]), from: 0)
+        #expect(zip(single, behind(20, 45)).allSatisfy(haveSameBits))
     }
 }

@@ -109,7 +109,7 @@ final class Session {
             backend: backend,
             tokens: TokenLayout(
                 count: count, ids: ids, positions: positions, sequences: sequences, pageTables: integers + 2048,
-                tableStride: Self.context / KVCache.pageSize),
+                tableStride: Self.context / KVCache.pageSize, promptStart: spread ? count : 0),
             cache: cache, workspace: workspace, counts: counts)
         model.forward(pass)
         let wanted = spread ? count : 1

@@ -22,6 +22,9 @@
 /// Floats in a vector, outputs in a panel, and positions in a page of the KV cache.
 enum { CPU_LANES = 16, CPU_PANEL = 2 * CPU_LANES, CPU_PAGE = CPU_LANES };
 
+/// Positions in a block of attention, whose sums are folded at its end.
+enum { CPU_BLOCK = 8 * CPU_PAGE };
+
 /// Inputs that share a scale.
 enum { CPU_GROUP = 32 };
 
@@ -171,17 +174,17 @@ typedef struct {
     float scale;
 } cpu_attention_args;
 
-/// Latent attention: what a token's heads share goes into the cache, whose one key is [latent | rotated key]; the rotated
-/// parts of the queries go behind their absorbed parts. Items: tokens.
+/// Latent attention: what a token's heads share goes into the cache, whose one key is [latent | rotated key]; queries turn
+/// in place, and the turned parts go behind the absorbed parts of those that have them. Items: tokens.
 typedef struct {
-    cpu_cache cache;           // one kv head, head_dim = rank + rotary, no values
-    const float *latent;       // [tokens, rank]
-    const float *key_rotary;   // [tokens, rotary]
-    const float *query_rotary; // [tokens, heads, rotary]
-    float *query;              // [tokens, heads, rank + rotary]; the last `rotary` of each head are written
-    const float *cosines;      // [positions, rotary / 2]
-    const float *sines;        // [positions, rotary / 2]
-    ptrdiff_t heads, rank, rotary;
+    cpu_cache cache;          // one kv head, head_dim = rank + rotary, no values
+    const float *latent;      // [tokens, rank]
+    const float *key_rotary;  // [tokens, rotary]
+    float *query;             // [tokens, heads, nope + rotary]; the last `rotary` of each head turn
+    float *absorbed;          // [absorbed_tokens, heads, rank + rotary]; the last `rotary` of each head are written
+    const float *cosines;     // [positions, rotary / 2]
+    const float *sines;       // [positions, rotary / 2]
+    ptrdiff_t heads, rank, nope, rotary, absorbed_tokens;
 } cpu_latent_store_args;
 
 /// Causal attention of each token over the latents of positions 0 ... its own.
@@ -195,6 +198,41 @@ typedef struct {
     ptrdiff_t item_tokens, item_heads;  // at most CPU_LATENT_TOKENS and CPU_LATENT_HEADS
     float scale;
 } cpu_latent_args;
+
+/// A block of a sequence's latents as rows. Items: pages.
+typedef struct {
+    const float *latents;  // [pages, width, 16], of which the first `rank` of `width` are read
+    const int32_t *pages;  // the block's, from the sequence's table
+    float *rows;           // [CPU_BLOCK, rank]
+    ptrdiff_t rank, width;
+} cpu_latent_rows_args;
+
+/// A block of latents to keys and values of all heads: key = [K · latent | rotated key], value = V · latent.
+/// Items: heads * (panels of nope + panels of value), those of one head side by side.
+typedef struct {
+    const float *latents;  // as cpu_latent_rows_args; behind the rank lie the rotated keys
+    const int32_t *pages;
+    const float *rows;     // [count, rank], the same latents as rows
+    const void *key_weight;    // [heads] matrices of `nope` inputs and `rank` outputs: K, transposed
+    const void *value_weight;  // [heads] matrices of `rank` inputs and `value` outputs
+    float *keys;    // [heads, CPU_BLOCK / 16, nope + rotary, 16]
+    float *values;  // [heads, CPU_BLOCK, value]
+    ptrdiff_t count;  // positions in the block, CPU_BLOCK at most
+    ptrdiff_t rank, nope, rotary, value, key_head_stride, value_head_stride;  // strides in bytes
+    cpu_type key_type, value_type;
+} cpu_latent_expand_args;
+
+/// One block of causal attention of tokens that follow one another in a sequence, over expanded keys and values. Blocks come
+/// in ascending order. Items: heads * tokens, tokens side by side.
+typedef struct {
+    const float *keys, *values;  // as cpu_latent_expand_args
+    const float *query;          // [tokens, heads, nope + rotary]
+    float *out;                  // [tokens, heads, value]
+    float *softmax;              // [tokens, heads, 2]: largest score and sum of weights so far
+    ptrdiff_t tokens, heads, key, value;
+    ptrdiff_t position, first;   // of the first token, and of the block; no token lies before it
+    float scale;
+} cpu_expanded_args;
 
 /// Logits to one row's statistics. Items: rows.
 typedef struct {
@@ -223,7 +261,7 @@ typedef struct {
 typedef struct {
     const char *name;
     cpu_kernel pack, embed, norm, clamp, narrow, linear, gated, head_linear, expert_gate_up, expert_down, combine, rope, attention, latent_store, latent_attention,
-        rows, exponentials,
+        latent_rows, latent_expand, expanded_attention, rows, exponentials,
         probe_read, probe_multiply_add, probe_pairs;
     ptrdiff_t narrow_inputs;     // numbers in a word that `narrow` writes
     ptrdiff_t probe_operations;  // floating-point operations in one item of probe_multiply_add

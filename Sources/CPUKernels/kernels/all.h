@@ -20,6 +20,8 @@
 
 #include "latent.h"
 
+#include "expanded.h"
+
 #include "sample.h"
 
 #include "probe.h"
@@ -41,6 +43,9 @@ const cpu_kernels KERNELS = {
     .attention = attention,
     .latent_store = latent_store,
     .latent_attention = latent_attention,
+    .latent_rows = latent_rows,
+    .latent_expand = latent_expand,
+    .expanded_attention = expanded_attention,
     .rows = rows_statistics,
     .exponentials = exponentials,
     .probe_read = probe_read,

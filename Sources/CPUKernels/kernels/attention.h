@@ -5,14 +5,13 @@
 // Rows that read the same keys pass through them together: heads that share a key-value head, of tokens that follow one
 // another. Each row's chains are its own, in ascending order of dimension and position.
 
-enum { BLOCK_PAGES = 8, BLOCK_POSITIONS = BLOCK_PAGES * CPU_PAGE };
+enum { BLOCK_POSITIONS = CPU_BLOCK, BLOCK_PAGES = BLOCK_POSITIONS / CPU_PAGE };
 
 // Some rows of one sequence and key-value head, by ascending context.
 typedef struct {
-    const float *keys, *values;  // of the key-value head in page 0
-    ptrdiff_t page_stride;       // floats from page to page
-    const int32_t *pages;        // the sequence's table
-    ptrdiff_t dim;
+    const float *keys, *values;           // of the key-value head in page 0
+    ptrdiff_t key_stride, value_stride;   // floats from page to page
+    ptrdiff_t dim, value_dim;
     float scale;
     const float *q[TILE_ROWS];
     float *out[TILE_ROWS];
@@ -34,7 +33,7 @@ INLINE void block_scores(const int R, const attention_rows *a, int row, const in
         v16 acc[R][P];
         UNROLL for (int p = 0; p < P; p++) {
             // Behind the last page, that one again.
-            keys[p] = a->keys + page[first + p < pages ? first + p : pages - 1] * a->page_stride;
+            keys[p] = a->keys + page[first + p < pages ? first + p : pages - 1] * a->key_stride;
             UNROLL for (int r = 0; r < R; r++) acc[r][p] = (v16){};
         }
         for (ptrdiff_t d = 0; d < a->dim; d++) {
@@ -87,11 +86,11 @@ INLINE void block_values(const int R, const int C, const attention_rows *a, int 
     UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < C; v++)
         acc[r][v] = is_first ? (v16){} : load_part(a->out[row + r] + c + v * CPU_LANES, width) * keep[r];
     for (ptrdiff_t first = 0; first < count[0]; first += CPU_PAGE) {
-        const float *values = a->values + page[first / CPU_PAGE] * a->page_stride + c;
+        const float *values = a->values + page[first / CPU_PAGE] * a->value_stride + c;
         ptrdiff_t last = count[0] - first < CPU_PAGE ? count[0] - first : CPU_PAGE;
         for (ptrdiff_t i = 0; i < last; i++) {
             v16 value[C];
-            UNROLL for (int v = 0; v < C; v++) value[v] = load_part(values + i * a->dim + v * CPU_LANES, width);
+            UNROLL for (int v = 0; v < C; v++) value[v] = load_part(values + i * a->value_dim + v * CPU_LANES, width);
             UNROLL for (int r = 0; r < R; r++) {
                 v16 weight = splat(weights[r][first + i]);
                 UNROLL for (int v = 0; v < C; v++) acc[r][v] = madd(weight, value[v], acc[r][v]);
@@ -101,7 +100,7 @@ INLINE void block_values(const int R, const int C, const attention_rows *a, int 
     UNROLL for (int r = 0; r < R; r++) {
         // Later tokens see a few positions more.
         for (ptrdiff_t i = count[0]; i < count[r]; i++) {
-            const float *values = a->values + page[i / CPU_PAGE] * a->page_stride + i % CPU_PAGE * a->dim + c;
+            const float *values = a->values + page[i / CPU_PAGE] * a->value_stride + i % CPU_PAGE * a->value_dim + c;
             UNROLL for (int v = 0; v < C; v++)
                 acc[r][v] = madd(splat(weights[r][i]), load_part(values + v * CPU_LANES, width), acc[r][v]);
         }
@@ -109,12 +108,12 @@ INLINE void block_values(const int R, const int C, const attention_rows *a, int 
     }
 }
 
-// The block of positions from `first` on, for the R rows from `row` on, all of which see some of it.
-INLINE void attention_block(const int R, attention_rows *a, int row, ptrdiff_t first) {
+// The block of positions from `first` on, which lies in `page` and what follows, for the R rows from `row` on, all of
+// which see some of it.
+INLINE void attention_block(const int R, attention_rows *a, int row, ptrdiff_t first, const int32_t *page) {
     attention_weights weights;
     float keep[R];
     ptrdiff_t count[R], c = 0;
-    const int32_t *page = a->pages + first / CPU_PAGE;
     for (int r = 0; r < R; r++) {
         ptrdiff_t left = a->context[row + r] - first;
         count[r] = left < BLOCK_POSITIONS ? left : BLOCK_POSITIONS;
@@ -123,26 +122,36 @@ INLINE void attention_block(const int R, attention_rows *a, int row, ptrdiff_t f
     block_softmax(R, a, row, first == 0, count, weights, keep);
     // As many accumulators as the registers hold.
     const int C = 2 * TILE_WHOLE / R >= 4 ? 4 : 2 * TILE_WHOLE / R >= 2 ? 2 : 1;
-    for (; a->dim - c >= C * CPU_LANES; c += C * CPU_LANES)
+    for (; a->value_dim - c >= C * CPU_LANES; c += C * CPU_LANES)
         block_values(R, C, a, row, first == 0, page, count, weights, keep, c, CPU_LANES);
     if (C > 2)
-        for (; a->dim - c >= 2 * CPU_LANES; c += 2 * CPU_LANES)
+        for (; a->value_dim - c >= 2 * CPU_LANES; c += 2 * CPU_LANES)
             block_values(R, 2, a, row, first == 0, page, count, weights, keep, c, CPU_LANES);
-    for (; c < a->dim; c += CPU_LANES)
-        block_values(R, 1, a, row, first == 0, page, count, weights, keep, c, a->dim - c);
+    for (; c < a->value_dim; c += CPU_LANES)
+        block_values(R, 1, a, row, first == 0, page, count, weights, keep, c, a->value_dim - c);
 }
 
-#define ATTENTION_CASE(R) case R: attention_block(R, a, row, first); break;
+#define ATTENTION_CASE(R) case R: attention_block(R, a, row, first, page); break;
 
-static void attention_run(attention_rows *a, int rows) {
+// attention_block for those of `rows` rows that see some of it; row is the first of them.
+static void attention_step(attention_rows *a, int row, int rows, ptrdiff_t first, const int32_t *page) {
+    switch (rows - row) { HEIGHTS(ATTENTION_CASE) }
+}
+
+// Divides a row's sums by their weights'.
+INLINE void attention_end(attention_rows *a, int r) {
+    for (ptrdiff_t c = 0; c < a->value_dim; c += CPU_LANES)
+        store_part(a->out[r] + c, load_part(a->out[r] + c, a->value_dim - c) / a->total[r], a->value_dim - c);
+}
+
+// All blocks, whose pages are in the sequence's table.
+static void attention_run(attention_rows *a, int rows, const int32_t *pages) {
     int row = 0;
     for (ptrdiff_t first = 0; first < a->context[rows - 1]; first += BLOCK_POSITIONS) {
         while (a->context[row] <= first) row++;
-        switch (rows - row) { HEIGHTS(ATTENTION_CASE) }
+        attention_step(a, row, rows, first, pages + first / CPU_PAGE);
     }
-    for (int r = 0; r < rows; r++)
-        for (ptrdiff_t c = 0; c < a->dim; c += CPU_LANES)
-            store_part(a->out[r] + c, load_part(a->out[r] + c, a->dim - c) / a->total[r], a->dim - c);
+    for (int r = 0; r < rows; r++) attention_end(a, r);
 }
 
 static void attention(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
@@ -163,8 +172,8 @@ static void attention(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) 
         next = item + tokens;
         attention_rows rows = {
             .keys = cache->keys + kv * dim * CPU_PAGE, .values = cache->values + kv * dim * CPU_PAGE,
-            .page_stride = cache->kv_heads * dim * CPU_PAGE,
-            .pages = cache->tables + cache->sequences[t] * cache->table_stride, .dim = dim, .scale = a->scale};
+            .key_stride = cache->kv_heads * dim * CPU_PAGE, .value_stride = cache->kv_heads * dim * CPU_PAGE,
+            .dim = dim, .value_dim = dim, .scale = a->scale};
         for (ptrdiff_t h = 0; h < heads;) {
             int count = 0, height = tile_height(heads - h);
             for (ptrdiff_t token = t; token < t + tokens; token++)
@@ -173,7 +182,7 @@ static void attention(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) 
                     rows.out[count] = a->out + (token * a->heads + i) * dim;
                     rows.context[count] = cache->positions[token] + 1;
                 }
-            attention_run(&rows, count);
+            attention_run(&rows, count, cache->tables + cache->sequences[t] * cache->table_stride);
             h += height;
         }
     }

@@ -1,4 +1,4 @@
-// latent_store, latent_attention: multi-head latent attention in its absorbed form (DeepSeek-AI, arXiv:2405.04434).
+// latent_store, latent_attention: multi-head latent attention (DeepSeek-AI, arXiv:2405.04434) in its absorbed form.
 //
 // All heads read one key per position, [latent | rotated key], whose latent is their value, too. A page of keys lies like
 // a panel of weights, [rank + rotary][16 positions], so scores of several heads are a tile of a matrix product. Sums over
@@ -15,8 +15,12 @@ static void latent_store(const void *restrict raw, ptrdiff_t begin, ptrdiff_t en
         float *key = cache->keys + page * dim * CPU_PAGE + position % CPU_PAGE;
         for (ptrdiff_t d = 0; d < a->rank; d++) key[d * CPU_PAGE] = a->latent[t * a->rank + d];
         rotate(a->key_rotary + t * a->rotary, key + a->rank * CPU_PAGE, CPU_PAGE, cosines, sines, half);
-        for (ptrdiff_t h = t * a->heads; h < (t + 1) * a->heads; h++)
-            rotate(a->query_rotary + h * a->rotary, a->query + h * dim + a->rank, 1, cosines, sines, half);
+        for (ptrdiff_t h = t * a->heads; h < (t + 1) * a->heads; h++) {
+            float *query = a->query + h * (a->nope + a->rotary) + a->nope;
+            rotate(query, query, 1, cosines, sines, half);
+            if (t < a->absorbed_tokens)
+                memcpy(a->absorbed + h * dim + a->rank, query, (size_t)a->rotary * sizeof *query);
+        }
     }
 }
 

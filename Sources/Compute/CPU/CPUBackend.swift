@@ -30,6 +30,9 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
             name: "cpu", instructionSet: String(cString: kernels.name), threads: pool.threadCount)
     }
 
+    /// Its threads, for work beside the ops, by whoever calls those.
+    public var lanes: WorkerPool { pool }
+
     public func stop() { pool.stop() }
 
     /// Runs `kernel` over `items` items of `work` multiply-adds each.
@@ -173,48 +176,6 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
             items: tokens.count * heads / itemHeads, work: 2 * itemHeads * context * cache.shape.headDimension)
     }
 
-    public func storeLatent(
-        _ latent: Buffer, keyRotary: Buffer, queryRotary: Buffer, query: Buffer, tokens: TokenLayout, cache: KVCache,
-        layer: Int, angles: RotaryTable
-    ) {
-        let (rank, rotary) = (latent.width, keyRotary.width)
-        let heads = queryRotary.width / rotary
-        precondition(
-            cache.shape == CacheShape(heads: 1, headDimension: rank + rotary, hasValues: false)
-                && queryRotary.width == heads * rotary && query.width == heads * (rank + rotary)
-                && angles.cosines.width == rotary / 2, "shapes of storeLatent")
-        run(
-            kernels.latent_store,
-            cpu_latent_store_args(
-                cache: cache.kernelCache(tokens, layer: layer), latent: latent.floats, key_rotary: keyRotary.floats,
-                query_rotary: queryRotary.floats, query: query.floats, cosines: angles.cosines.floats,
-                sines: angles.sines.floats, heads: heads, rank: rank, rotary: rotary),
-            items: tokens.count, work: 4 * (rank + (heads + 1) * rotary))
-    }
-
-    public func attendLatent(
-        _ query: Buffer, tokens: TokenLayout, cache: KVCache, layer: Int, heads: Int, scale: Float, out: Buffer
-    ) {
-        let rank = out.width / heads
-        precondition(
-            !cache.shape.hasValues && query.width == heads * cache.shape.headDimension && out.width == heads * rank
-                && rank <= cache.shape.headDimension, "shapes of attendLatent")
-        guard tokens.count > 0 else { return }
-        let context = Int(tokens.positions[tokens.count - 1]) + 1
-        // Few tokens are divided among the threads, many share what they read of the cache.
-        let isLarge = tokens.count >= 4 * Int(CPU_LATENT_TOKENS) * device.threads
-        let (itemTokens, itemHeads) = isLarge ? (Int(CPU_LATENT_TOKENS), Int(CPU_LATENT_HEADS)) : (1, 4)
-        func parts(_ count: Int, _ size: Int) -> Int { (count + size - 1) / size }
-        run(
-            kernels.latent_attention,
-            cpu_latent_args(
-                cache: cache.kernelCache(tokens, layer: layer), query: query.floats, out: out.floats,
-                tokens: tokens.count, heads: heads, rank: rank, item_tokens: itemTokens, item_heads: itemHeads,
-                scale: scale),
-            items: parts(tokens.count, itemTokens) * parts(heads, itemHeads),
-            work: 2 * itemTokens * itemHeads * context * cache.shape.headDimension)
-    }
-
     public func route(_ logits: Buffer, bias: Buffer?, count: Int, keeping row: RoutingRow, into routing: Routing) {
         precondition(count <= logits.rows && bias?.width ?? logits.width == logits.width, "shapes of route")
         routing.route(
@@ -290,7 +251,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
 }
 
 extension Matrix {
-    fileprivate var kernelType: cpu_type { precision.kernelType ?? (dtype == .bfloat16 ? CPU_BF16 : CPU_F32) }
+    var kernelType: cpu_type { precision.kernelType ?? (dtype == .bfloat16 ? CPU_BF16 : CPU_F32) }
 }
 
 extension WeightPrecision {
@@ -306,7 +267,7 @@ extension WeightPrecision {
 }
 
 extension KVCache {
-    fileprivate func kernelCache(_ tokens: TokenLayout, layer: Int) -> cpu_cache {
+    func kernelCache(_ tokens: TokenLayout, layer: Int) -> cpu_cache {
         cpu_cache(
             keys: keys[layer].floats, values: shape.hasValues ? values[layer].floats : nil, tables: tokens.pageTables,
             sequences: tokens.sequences, positions: tokens.positions, table_stride: tokens.tableStride,

@@ -1,9 +1,9 @@
-// LatentAttention: multi-head latent attention (DeepSeek-AI, arXiv:2405.04434) in its absorbed form.
+// LatentAttention: multi-head latent attention (DeepSeek-AI, arXiv:2405.04434), expanded for prompts, absorbed for output.
 //
-// Keys and values of all heads are projections of one latent c per position: key = K c, value = V c. As q · (K c) equals
-// (Kᵀ q) · c, and Σ w (V c) equals V Σ w c, attention can run over latents alone, which is all that the cache holds.
-// Prompts take this form, too: in the other one, with keys and values expanded, the same token would have other bits, and
-// they would depend on where a prompt was cut and on what was in the prefix cache.
+// Keys and values of all heads are projections of one latent c per position, which is all that the cache holds: key = K c,
+// value = V c. Prompts expand them again, block by block. As q · (K c) equals (Kᵀ q) · c, and Σ w (V c) equals V Σ w c, a
+// token alone is cheaper over the latents themselves: those that were generated absorb the projections into query and
+// output. The forms agree to rounding only, so what a token is to its request decides which it takes, never a pass.
 
 internal import Compute
 
@@ -14,8 +14,7 @@ struct LatentAttention: Block {
     private let scale: Float
     /// Projection and norm of the latent that queries come from, for models that have one.
     private let queryLatent: (down: Linear, norm: RMSNorm)?
-    private let queryNope: Linear
-    private let queryRotary: Linear
+    private let query: Linear
     private let latent: Linear
     private let latentNorm: RMSNorm
     private let keyRotary: Linear
@@ -53,13 +52,12 @@ struct LatentAttention: Block {
             queryLatent = nil
             queryName = "\(name).q_proj"
         }
-        func query(_ rows: (Int) -> [Int]) throws(ModelFileError) -> Linear {
-            try Linear(
-                queryName, rows: allHeads.flatMap { rows($0 * model.headDimension) }, of: queryRows,
-                inputs: shape.queryRank ?? hidden, from: weights)
-        }
-        queryNope = try query { Array($0..<$0 + shape.nope) }
-        queryRotary = try query { shape.halves(from: $0 + shape.nope) }
+        query = try Linear(
+            queryName,
+            rows: allHeads.flatMap {
+                let first = $0 * model.headDimension
+                return Array(first..<first + shape.nope) + shape.halves(from: first + shape.nope)
+            }, of: queryRows, inputs: shape.queryRank ?? hidden, from: weights)
 
         // The shared part is [latent | rotary].
         func shared(_ rows: [Int]) throws(ModelFileError) -> Linear {
@@ -86,28 +84,31 @@ struct LatentAttention: Block {
     }
 
     func callAsFunction(_ pass: ForwardPass) {
-        let (backend, count) = (pass.backend, pass.tokens.count)
-        let (normed, work) = (pass.workspace.normed, pass.workspace.latent)
+        let (backend, count, generated) = (pass.backend, pass.tokens.count, pass.tokens.promptStart)
+        let (normed, attended, work) = (pass.workspace.normed, pass.workspace.attended, pass.workspace.latent)
         var source = normed
         if let (down, norm) = queryLatent {
             down(normed, count: count, out: work.queryLatent, on: backend)
             norm(segments: 1, from: 0, of: work.queryLatent, count: count, on: backend)
             source = work.queryLatent
         }
-        queryNope(source, count: count, out: work.queryNope, on: backend)
-        queryRotary(source, count: count, out: work.queryRotary, on: backend)
-        backend.headLinear(work.queryNope, count: count, weight: absorb, out: work.query)
+        query(source, count: count, out: work.query, on: backend)
         latent(normed, count: count, out: work.latent, on: backend)
         latentNorm(segments: 1, from: 0, of: work.latent, count: count, on: backend)
         keyRotary(normed, count: count, out: work.keyRotary, on: backend)
+        backend.headLinear(work.query, count: generated, weight: absorb, out: work.absorbed)
         backend.storeLatent(
-            work.latent, keyRotary: work.keyRotary, queryRotary: work.queryRotary, query: work.query,
-            tokens: pass.tokens, cache: pass.cache, layer: layer, angles: angles)
+            work.latent, keyRotary: work.keyRotary, query: work.query, absorbed: work.absorbed, tokens: pass.tokens,
+            cache: pass.cache, layer: layer, angles: angles)
         backend.attendLatent(
-            work.query, tokens: pass.tokens, cache: pass.cache, layer: layer, heads: heads, scale: scale,
+            work.absorbed, tokens: pass.tokens, cache: pass.cache, layer: layer, heads: heads, scale: scale,
             out: work.attended)
-        backend.headLinear(work.attended, count: count, weight: expand, out: pass.workspace.attended)
-        output(pass.workspace.attended, count: count, out: pass.workspace.hidden, adding: true, on: backend)
+        backend.headLinear(work.attended, count: generated, weight: expand, out: attended)
+        backend.attendExpanded(
+            work.query, tokens: pass.tokens, cache: pass.cache, layer: layer, keys: absorb, values: expand,
+            scale: scale,
+            block: work.block, out: attended)
+        output(attended, count: count, out: pass.workspace.hidden, adding: true, on: backend)
     }
 }
 

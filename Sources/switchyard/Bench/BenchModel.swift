@@ -90,7 +90,8 @@ struct BenchModel: ParsableCommand {
         do {
             passes = try ModelPasses(
                 files, configuration: numbers,
-                source: loadFormat == .dummy ? DummyWeights(numbers, seed: 1) : try Checkpoint(files), backend: backend,
+                source: loadFormat == .dummy
+                    ? DummyWeights(numbers, seed: 1, lanes: backend.lanes) : try Checkpoint(files), backend: backend,
                 precision: quantization ?? .stored, packedCache: packedCache, sequences: max(1, batches.max() ?? 1),
                 positions: positions, progress: bar.update)
         } catch {
@@ -106,7 +107,8 @@ struct BenchModel: ParsableCommand {
                 measure(passes, "decode", sequences: sequences, tokens: sequences) {
                     passes.decode(sequences, context: context)
                     let positions = sequences * (context + 1)
-                    return passes.cost(tokens: sequences, rows: sequences, pairs: positions, positions: positions)
+                    return passes.cost(
+                        tokens: sequences, isPrompt: false, rows: sequences, pairs: positions, positions: positions)
                 })
             steps.advance()
         }
@@ -115,7 +117,7 @@ struct BenchModel: ParsableCommand {
                 measure(passes, "prompt", sequences: 1, tokens: tokens) {
                     passes.prompt(tokens)
                     return passes.cost(
-                        tokens: tokens, rows: 1, pairs: tokens * (tokens + 1) / 2, positions: tokens)
+                        tokens: tokens, isPrompt: true, rows: 1, pairs: tokens * (tokens + 1) / 2, positions: tokens)
                 })
             steps.advance()
         }

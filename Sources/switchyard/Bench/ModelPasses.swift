@@ -77,16 +77,18 @@ final class ModelPasses {
 
     /// Computes a prompt of `tokens` tokens and its last token's logits.
     func prompt(_ tokens: Int, sequence: Int = 0) {
-        pass(tokens, rows: tokens - 1..<tokens) { (sequence, $0) }
+        pass(tokens, promptStart: 0, rows: tokens - 1..<tokens) { (sequence, $0) }
     }
 
     /// Computes one more token of each of `sequences` sequences, behind `context` others, and its logits. The same position
     /// again and again, so that every pass does the same work.
     func decode(_ sequences: Int, context: Int) {
-        pass(sequences, rows: 0..<sequences) { ($0, context) }
+        pass(sequences, promptStart: sequences, rows: 0..<sequences) { ($0, context) }
     }
 
-    private func pass(_ count: Int, rows wanted: Range<Int>, _ place: (Int) -> (sequence: Int, position: Int)) {
+    private func pass(
+        _ count: Int, promptStart: Int, rows wanted: Range<Int>, _ place: (Int) -> (sequence: Int, position: Int)
+    ) {
         let room = workspace.tokens
         let (ids, positions, sequences, rows) = (integers, integers + room, integers + 2 * room, integers + 3 * room)
         let vocabulary = model.configuration.vocabularySize
@@ -101,7 +103,7 @@ final class ModelPasses {
             backend: backend,
             tokens: TokenLayout(
                 count: count, ids: ids, positions: positions, sequences: sequences, pageTables: integers + 4 * room,
-                tableStride: tableStride),
+                tableStride: tableStride, promptStart: promptStart),
             cache: cache, workspace: workspace, counts: counts)
         model.forward(pass)
         model.logits(pass, rows: rows, count: wanted.count)
@@ -111,7 +113,7 @@ final class ModelPasses {
 
     /// What the last pass cost, if it had `tokens` tokens, `rows` rows of logits, and its attention `pairs` pairs of a token
     /// and a position, whose keys and values are `positions` different ones.
-    func cost(tokens: Int, rows: Int, pairs: Int, positions: Int) -> PassCost {
+    func cost(tokens: Int, isPrompt: Bool, rows: Int, pairs: Int, positions: Int) -> PassCost {
         let c = model.configuration
         let slots = max(1, c.sparseLayers.count * c.experts)
         let hit = c.sparseLayers.reduce(0) { sum, layer in
@@ -120,7 +122,8 @@ final class ModelPasses {
         let head = c.vocabularySize * c.hiddenSize
         let body = parameters - expertParameters - head * (c.tiesEmbeddings ? 1 : 2)
         let active = Double(body) + Double(expertParameters) * Double(c.topK) / Double(max(1, c.experts))
-        let width = c.latent.map { 2 * $0.rank + $0.rotary } ?? 2 * c.headDimension
+        let width =
+            c.latent.map { isPrompt ? c.headDimension + $0.value : 2 * $0.rank + $0.rotary } ?? 2 * c.headDimension
         return PassCost(
             bytes: Double(matrixBytes - expertBytes) + Double(expertBytes) * Double(hit) / Double(slots)
                 + Double(positions * c.layers * c.cacheShape.bytesPerToken),
