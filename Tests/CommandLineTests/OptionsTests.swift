@@ -100,7 +100,7 @@ import Testing
             (["--schedule-policy", "random"], "random"),
             (
                 ["--quantization", "fp8"],
-                "--quantization fp8: weights are quantized while they are loaded, to int8 or int4"
+                "'fp8' is invalid for '--quantization <type>': weights are quantized while they are loaded, to int8 or int4"
             ),
             (["--quantization", "awq"], "use int8 or int4, or leave it out"),
             (["--port", "65536"], "--port 65536"), (["--threads", "0"], "--threads 0"),
