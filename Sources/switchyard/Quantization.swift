@@ -39,4 +39,9 @@ enum PackedCacheOption {
     static let help = ArgumentHelp(
         "Folder that keeps weights as they lie in memory, so that the next start maps them. (default: none)",
         valueName: "dir")
+
+    /// Refuses a folder without a name, which would be the root.
+    static func check(_ folder: String?) throws {
+        if folder?.isEmpty == true { throw ValidationError("--packed-cache: must name a folder") }
+    }
 }

@@ -98,6 +98,7 @@ import Testing
             (["--expert-distribution-recorder-mode", "everything"], "everything"),
             (["--expert-distribution-recorder-max-bytes", "5"], "--expert-distribution-recorder-max-bytes 5"),
             (["--schedule-policy", "random"], "random"),
+            (["--packed-cache", ""], "--packed-cache: must name a folder"),
             (
                 ["--quantization", "fp8"],
                 "'fp8' is invalid for '--quantization <type>': weights are quantized while they are loaded, to int8 or int4"
