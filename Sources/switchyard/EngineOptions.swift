@@ -144,6 +144,7 @@ struct EngineOptions: ParsableArguments {
     func validate() throws {
         try Self.checkDevice(device)
         try Self.check("--threads", threads, in: 1...1024)
+        try PackedCacheOption.check(packedCache)
         try Self.check("--context-length", contextLength, in: 1...1 << 24)
         try Self.check("--max-running-requests", maxRunningRequests, in: 1...1 << 16)
         try Self.check("--max-queued-requests", maxQueuedRequests, in: 0...1 << 24)

@@ -19,11 +19,11 @@ enum Quantization {
         case "int4": return .int4
         case "fp8":
             throw ValidationError(
-                "--quantization fp8: weights are quantized while they are loaded, to int8 or int4; a checkpoint whose "
+                "weights are quantized while they are loaded, to int8 or int4; a checkpoint whose "
                     + "weights are 8-bit floats already needs no flag")
         default:
             throw ValidationError(
-                "--quantization \(text): weights are quantized while they are loaded, from a checkpoint in BF16, F16, F32 "
+                "weights are quantized while they are loaded, from a checkpoint in BF16, F16, F32 "
                     + "or block-scaled F8_E4M3; use int8 or int4, or leave it out to keep them as stored")
         }
     }
@@ -39,4 +39,9 @@ enum PackedCacheOption {
     static let help = ArgumentHelp(
         "Folder that keeps weights as they lie in memory, so that the next start maps them. (default: none)",
         valueName: "dir")
+
+    /// Refuses a folder without a name, which would be the root.
+    static func check(_ folder: String?) throws {
+        if folder?.isEmpty == true { throw ValidationError("--packed-cache: must name a folder") }
+    }
 }

@@ -98,9 +98,10 @@ import Testing
             (["--expert-distribution-recorder-mode", "everything"], "everything"),
             (["--expert-distribution-recorder-max-bytes", "5"], "--expert-distribution-recorder-max-bytes 5"),
             (["--schedule-policy", "random"], "random"),
+            (["--packed-cache", ""], "--packed-cache: must name a folder"),
             (
                 ["--quantization", "fp8"],
-                "--quantization fp8: weights are quantized while they are loaded, to int8 or int4"
+                "'fp8' is invalid for '--quantization <type>': weights are quantized while they are loaded, to int8 or int4"
             ),
             (["--quantization", "awq"], "use int8 or int4, or leave it out"),
             (["--port", "65536"], "--port 65536"), (["--threads", "0"], "--threads 0"),

@@ -128,6 +128,29 @@ import Testing
         #expect(first.logits.count == second.logits.count)
     }
 
+    @Test("what a start that was cut short left behind is written over; what another process writes is left alone")
+    func partial() throws {
+        let test = try Case()
+        let first = try test.load()
+        let file = try test.file()
+        let partial = file.appendingPathExtension("partial")
+        try FileManager.default.moveItem(at: file, to: partial)
+        #expect(try test.load().outcome == .written(why: "no such file"))
+        #expect(try test.file() == file)
+        try FileManager.default.removeItem(at: file)
+        try Data("half".utf8).write(to: partial)
+        let other = open(partial.path, O_RDWR)
+        #expect(flock(other, LOCK_EX) == 0)
+        let loaded = try test.load()
+        close(other)
+        guard case .unused(let why) = loaded.outcome else {
+            Issue.record("\(loaded.outcome)")
+            return
+        }
+        #expect(why.contains("busy") && loaded.logits == first.logits)
+        #expect(try Data(contentsOf: partial) == Data("half".utf8))
+    }
+
     @Test("a folder that cannot be made costs a reason, not the start")
     func unwritable() throws {
         let test = try Case()

@@ -102,24 +102,37 @@ INLINE void quantize_group(weight_group x, cpu_type type, char *group, ptrdiff_t
     }
 }
 
-// A panel of bf16 rows as they are, some pairs of inputs at a time: a line of each row first, then the words of one pair side by
-// side. A word of each row in turn would be slow: rows often lie a power of two apart, which a cache keeps few of.
-static void interleave(const cpu_row *rows, ptrdiff_t inputs, uint32_t *panel) {
-    enum { most = 16 };
-    uint32_t block[CPU_PANEL][most];
-    for (ptrdiff_t pair = 0; pair < inputs / 2; pair += most) {
-        ptrdiff_t count = inputs / 2 - pair < most ? inputs / 2 - pair : most;
-        for (ptrdiff_t r = 0; r < CPU_PANEL; r++) {
-            if (rows[r].elements)
-                memcpy(block[r], (const char *)rows[r].elements + 4 * pair, (size_t)count * 4);
-            else
-                memset(block[r], 0, sizeof block[r]);
+// Word i of v[k] becomes word k of v[i]: four times, the first half of the vectors is interleaved with the second.
+INLINE void transpose(i16 v[16]) {
+    for (int round = 0; round < 4; round++) {
+        i16 t[16];
+        for (int i = 0; i < 8; i++) {
+            t[2 * i] = __builtin_shufflevector(v[i], v[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            t[2 * i + 1] =
+                __builtin_shufflevector(v[i], v[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
         }
-        for (ptrdiff_t k = 0; k < count; k++)
-            for (ptrdiff_t r = 0; r < CPU_PANEL; r++) panel[(pair + k) * CPU_PANEL + r] = block[r][k];
+        for (int i = 0; i < 16; i++) v[i] = t[i];
     }
-    for (ptrdiff_t r = 0; inputs % 2 && r < CPU_PANEL; r++)
-        panel[inputs / 2 * CPU_PANEL + r] = bits(&rows[r], inputs - 1);
+}
+
+// A panel of bf16 rows as they are, two inputs to a word: sixteen words of sixteen rows at a time, because rows often lie a
+// power of two apart, which a cache keeps few of.
+static void interleave(const cpu_row *rows, ptrdiff_t inputs, uint32_t *panel) {
+    ptrdiff_t pair = 0;
+    for (; pair + CPU_LANES <= inputs / 2; pair += CPU_LANES) {
+        for (int half = 0; half < CPU_PANEL; half += CPU_LANES) {
+            i16 v[CPU_LANES];
+            for (int r = 0; r < CPU_LANES; r++) {
+                const char *row = rows[half + r].elements;
+                v[r] = row ? *(const i16_unaligned *)(row + 4 * pair) : (i16){};
+            }
+            transpose(v);
+            for (int k = 0; k < CPU_LANES; k++) *(i16_unaligned *)(panel + (pair + k) * CPU_PANEL + half) = v[k];
+        }
+    }
+    for (ptrdiff_t k = 2 * pair; k < inputs + inputs % 2; k++)
+        for (ptrdiff_t r = 0; r < CPU_PANEL; r++)
+            ((uint16_t *)panel)[narrow_place(k, r)] = k < inputs ? bits(&rows[r], k) : 0;
 }
 
 // A panel of any rows, widened.

@@ -2,8 +2,9 @@
 //
 // Owner: whoever loads a model; one model.
 // File: the identity, a text that says what the file holds, with zeros to a multiple of 4096 bytes; then the matrices, in the
-//       order in which the model loads them, each at a multiple of 4096. It is written under a temporary name and renamed when
-//       it is complete and on disk; one whose identity differs in a byte, or whose length is not that of its plan, is remade.
+//       order in which the model loads them, each at a multiple of 4096. It is written as `.partial`, locked, and renamed
+//       when it is complete and on disk; one whose identity differs in a byte, or whose length is not that of its plan, is
+//       remade. The weights themselves are not checked again.
 // Pages: what was written leaves memory when it is on disk, so that no copy of the weights stays beside the one in use, and
 //        the next start reads huge pages where the file system has them.
 
@@ -109,6 +110,26 @@ public final class PackedCache: WeightLayout {
         return .success(found)
     }
 
+    /// Opens a file to write, empty and locked: -1 if another process writes it.
+    private static func open(_ path: String) -> Int32 {
+        #if canImport(Glibc)
+            let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o644)
+        #else
+            let descriptor = Darwin.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o644)
+        #endif
+        guard descriptor >= 0 else { return -1 }
+        var (opened, named) = (stat(), stat())
+        // Whoever had the lock may have given the file its final name meanwhile.
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0, fstat(descriptor, &opened) == 0, stat(path, &named) == 0,
+            opened.st_ino == named.st_ino, ftruncate(descriptor, 0) == 0
+        else {
+            close(descriptor)
+            errno = EBUSY
+            return -1
+        }
+        return descriptor
+    }
+
     /// Begins a new file under a temporary name.
     private func begin(_ directory: String) {
         var made = ""
@@ -116,12 +137,11 @@ public final class PackedCache: WeightLayout {
             made += part + "/"
             mkdir(made, 0o777)  // those that are there stay; what cannot be made shows below
         }
-        var template = Array((path + ".XXXXXX").utf8CString)
-        let descriptor = mkstemp(&template)
+        // One name, so that a start that was cut short leaves no more than the next one writes over.
+        let partial = path + ".partial"
+        let descriptor = Self.open(partial)
         guard descriptor >= 0 else { return abandon(errno) }
-        let name = template.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? path }
-        output = Output(descriptor: descriptor, path: name)
-        fchmod(descriptor, 0o644)
+        output = Output(descriptor: descriptor, path: partial)
         #if canImport(Glibc)
             // A full disk shows now.
             let status = posix_fallocate(descriptor, 0, header.count + Int(plan.byteCount))

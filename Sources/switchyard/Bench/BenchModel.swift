@@ -63,6 +63,7 @@ struct BenchModel: ParsableCommand {
 
     func validate() throws {
         try EngineOptions.check("--threads", threads, in: 1...1024)
+        try PackedCacheOption.check(packedCache)
         try EngineOptions.check("--context", context, in: 0...1 << 20)
         try batch.check("--batch", in: 0...1 << 12)
         try prompt.check("--prompt", in: 0...1 << 16)
