@@ -67,6 +67,18 @@ struct PlanLoad: Decodable, CustomTestStringConvertible {
         #expect(least >= min(target.bestLeast, 0.999) - 1e-3, "\(least)")
     }
 
+    @Test(
+        "small models with three of five experts idle come within a thousandth of even",
+        arguments: [(26, 64, 72, 8, 0.998), (48, 128, 144, 16, 0.9988)], [1, 3])
+    func sparse(size: (layers: Int, experts: Int, slots: Int, ranks: Int, least: Double), seed: Int) throws {
+        let source = GeneratedLoad(family: "sparse", layers: size.layers, experts: size.experts, seed: seed, step: 9)
+        let load = try LoadMatrix(rows: source.rows(step: 9))
+        let plan = try PlacementPlan.balanced(load: load, shape: PlanShape(slots: size.slots, ranks: size.ranks))
+        let rates = (0..<size.layers).map { load.balancedness(layer: $0, in: plan.placement) }
+        let (mean, least) = (rates.reduce(0, +) / Double(size.layers), rates.min() ?? 0)
+        #expect(mean >= 0.9991 && least >= size.least, "\(mean), \(least)")
+    }
+
     @Test("loads were found")
     func loadsExist() {
         #expect(PlanLoad.all.count == 45 && QualityTarget.small.count == 32 && QualityTarget.bounded.count == 2)

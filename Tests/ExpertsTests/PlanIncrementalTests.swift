@@ -68,14 +68,18 @@ struct PlanWindows: Decodable, CustomTestStringConvertible {
         let (present, full): (Placement, Placement)
         let plan: IncrementalPlan
 
-        init(family: String, seed: Int, effort: Int = IncrementalGoal().effort) throws {
+        init(
+            family: String, seed: Int, transfers: Int = IncrementalGoal().transfers,
+            effort: Int = IncrementalGoal().effort
+        ) throws {
             let source = GeneratedLoad(family: family, layers: 58, experts: 256, seed: seed, step: 0)
             let shape = PlanShape(slots: 288, ranks: 32)
             now = try LoadMatrix(rows: source.rows(step: 8))
             next = try LoadMatrix(rows: source.rows(step: 9))
             present = try PlacementPlan.balanced(load: LoadMatrix(rows: source.rows(step: 4)), shape: shape).placement
             full = try PlacementPlan.balanced(load: now, shape: shape).placement
-            plan = try IncrementalPlan(from: present, windows: [now], goal: IncrementalGoal(effort: effort))
+            plan = try IncrementalPlan(
+                from: present, windows: [now], goal: IncrementalGoal(transfers: transfers, effort: effort))
         }
 
         /// How far the plan stays below the full one on the next window.
@@ -110,6 +114,17 @@ struct PlanWindows: Decodable, CustomTestStringConvertible {
         #expect(model.gap <= bounds.gap, "\(model.gap)")
         let now = model.now.balancedness(in: model.plan.placement)
         #expect(now >= bounds.now, "\(now)")
+    }
+
+    @Test(
+        "a whole model after a jump: with dispatch weights 30 transfers come near a full plan, 40 reach it",
+        arguments: [(30, 0.014), (40, 0.005)], [1, 2, 3])
+    func wholeModelWeighted(bounds: (transfers: Int, gap: Double), seed: Int) throws {
+        let model = try WholeModel(family: "bursty", seed: seed, transfers: bounds.transfers)
+        let weights = try DispatchWeights(load: model.now, placement: model.plan.placement)
+        let rates = (0..<58).map { model.next.balancedness(layer: $0, in: model.plan.placement, weights: weights) }
+        let gap = model.next.balancedness(in: model.full) - rates.reduce(0, +) / 58
+        #expect(gap <= bounds.gap, "\(gap)")
     }
 
     @Test("the limit of transfers holds, and none means none", arguments: [0, 1, 5, 17])
