@@ -32,7 +32,7 @@ public struct EngineConfiguration: Sendable {
     public var contextLength: Int?
     /// Where weights come from (`--load-format`).
     public var loadFormat = LoadFormat.auto
-    /// How exactly weights are kept (`--quantization`).
+    /// How exactly weights are kept and multiplied (`--dtype`, `--quantization`).
     public var precision = WeightPrecision.stored
     /// Folder of packed weights, which a later start maps (`--packed-cache`); nil packs at every start.
     public var packedCache: String?

@@ -86,8 +86,8 @@ struct EngineOptions: ParsableArguments {
     @Option(help: "auto reads the model's safetensors; dummy makes seeded random weights of any config.json.")
     var loadFormat = LoadFormatChoice.auto
 
-    @Option(help: Quantization.help, transform: Quantization.parse)
-    var quantization: WeightPrecision?
+    @OptionGroup
+    var precision: PrecisionOptions
 
     @Option(help: PackedCacheOption.help)
     var packedCache: String?
@@ -207,7 +207,7 @@ struct EngineOptions: ParsableArguments {
         result.contextLength = contextLength
         result.randomSeed = randomSeed
         result.loadFormat = loadFormat.format
-        result.precision = quantization ?? .stored
+        result.precision = precision.precision
         result.packedCache = packedCache
         result.recorder = expertDistributionRecorderMode.mode.map { mode in
             RecorderSettings(

@@ -35,7 +35,6 @@ enum ForeignFlags {
         "--disable-shared-experts-fusion": .flag,
         "--dp": .only("1"),
         "--dp-size": .only("1"),
-        "--dtype": .value,
         "--enable-metrics": .granted,
         "--enable-mixed-chunk": .flag,
         "--enable-nccl-nvls": .flag,

@@ -1,6 +1,7 @@
 // Serve: `switchyard serve`: loads a model, listens, and drains on Ctrl-C.
 
 import ArgumentParser
+import Compute
 import Engine
 import Foundation
 import Logging
@@ -95,7 +96,7 @@ struct Serve: AsyncParsableCommand {
     static func startLine(_ model: ModelDescription, path: String) -> String {
         "model=\(path) device=\(model.device) isa=\(model.instructionSet) threads=\(model.threads) "
             + "layers=\(model.layers) experts=\(model.experts) top_k=\(model.topK) "
-            + "token_capacity=\(model.tokenCapacity) quantization=\(model.precision.flag ?? "none") "
+            + "token_capacity=\(model.tokenCapacity) precision=\(model.precision.rawValue) "
             + "weight_bytes=\(model.weightBytes) kv_cache_bytes=\(model.cacheBytes)"
     }
 }

@@ -1,6 +1,7 @@
 // ServeOptions: flags of `serve` alone: where to listen, who may ask, when to stop.
 
 import ArgumentParser
+import Compute
 import Foundation
 import Logging
 import Server
@@ -113,7 +114,8 @@ extension ServerSettings {
             "device": .string(engine.device.rawValue),
             "threads": optional(engine.threads),
             "packed_cache": engine.packedCache.map { .string($0) } ?? .null,
-            "quantization": engine.quantization?.flag.map { .string($0) } ?? .null,
+            "dtype": .string(engine.precision.dtype.rawValue),
+            "quantization": engine.precision.quantization.map { .string($0.rawValue) } ?? .null,
             "context_length": optional(engine.contextLength),
             "max_running_requests": .int(engine.maxRunningRequests),
             "max_queued_requests": .int(engine.maxQueuedRequests),

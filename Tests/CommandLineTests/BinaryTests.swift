@@ -80,7 +80,7 @@ import Testing
             #expect(server.startLines.count == 2)
             #expect(server.startLines[0].hasPrefix("model=switchyard-demo device=cpu isa="))
             #expect(server.startLines[0].contains("layers=8 experts=16 top_k=4 token_capacity="))
-            #expect(server.startLines[0].contains(" quantization=none weight_bytes="))
+            #expect(server.startLines[0].contains(" precision=stored weight_bytes="))
             #expect(server.startLines[1].hasPrefix("The server is fired up and ready to roll! http://127.0.0.1:"))
             let port = try #require(server.address.port)
 

@@ -62,6 +62,11 @@ import Testing
         #expect(!configuration.reusesPrefixes && configuration.usesPriorities)
         #expect(configuration.preemptionThreshold == 10)
         #expect("\(configuration.precision)" == "int4")
+        let rounded = try serve("--dtype", "bfloat16")
+        #expect("\(try rounded.engineOptions.configuration().precision)" == "bfloat16")
+        #expect(
+            ServerSettings(rounded.options, engine: rounded.engineOptions, modelPath: "a").arguments["dtype"]
+                == .string("bfloat16"))
         let arguments = ServerSettings(command.options, engine: command.engineOptions, modelPath: "a").arguments
         #expect(arguments["quantization"] == .string("int4"))
         #expect(configuration.recorder == nil)
@@ -104,6 +109,8 @@ import Testing
                 "'fp8' is invalid for '--quantization <type>': weights are quantized while they are loaded, to int8 or int4"
             ),
             (["--quantization", "awq"], "use int8 or int4, or leave it out"),
+            (["--quantization", "int8", "--dtype", "float32"], "--dtype float32: --quantization int8"),
+            (["--dtype", "half"], "--dtype"),
             (["--port", "65536"], "--port 65536"), (["--threads", "0"], "--threads 0"),
             (["--max-running-requests", "0"], "--max-running-requests 0"),
             (["--expert-distribution-recorder-buffer-size", "0"], "-1 (keep all)"),
@@ -126,7 +133,7 @@ import Testing
     @Test("flags that tune GPUs are taken off with one warning each")
     func ignored() throws {
         let (arguments, warnings) = try ForeignFlags.strip([
-            "serve", "--trust-remote-code", "--mem-fraction-static", "0.8", "--port", "1", "--dtype=auto",
+            "serve", "--trust-remote-code", "--mem-fraction-static", "0.8", "--port", "1", "--kv-cache-dtype=auto",
             "--disable-cuda-graph", "--tp-size", "1", "--ep-size=1",
         ])
         #expect(arguments == ["serve", "--port", "1"])
@@ -136,14 +143,14 @@ import Testing
 
     @Test(
         "what would change the server is an error",
-        arguments: [["--tp-size", "2"], ["--dp-size=4"], ["--ep-size", "8"], ["--dtype"], ["--tp"]])
+        arguments: [["--tp-size", "2"], ["--dp-size=4"], ["--ep-size", "8"], ["--kv-cache-dtype"], ["--tp"]])
     func refused(arguments: [String]) {
         #expect(throws: ValidationError.self) { try ForeignFlags.strip(["serve"] + arguments) }
     }
 
     @Test("a prompt is never mistaken for a flag")
     func prompts() throws {
-        for arguments in [["generate", "--prompt", "--dtype"], ["generate", "-p", "--tp"], ["a", "--", "--dtype"]] {
+        for arguments in [["generate", "--prompt", "--dp"], ["generate", "-p", "--tp"], ["a", "--", "--dp"]] {
             #expect(try ForeignFlags.strip(arguments).arguments == arguments)
         }
     }

@@ -32,8 +32,8 @@ struct BenchModel: ParsableCommand {
     @Option(help: "auto reads the model's safetensors; dummy makes seeded random weights of any config.json.")
     var loadFormat = LoadFormatChoice.auto
 
-    @Option(help: Quantization.help, transform: Quantization.parse)
-    var quantization: WeightPrecision?
+    @OptionGroup
+    var precision: PrecisionOptions
 
     @Option(help: PackedCacheOption.help)
     var packedCache: String?
@@ -93,7 +93,7 @@ struct BenchModel: ParsableCommand {
                 files, configuration: numbers,
                 source: loadFormat == .dummy
                     ? DummyWeights(numbers, seed: 1, lanes: backend.lanes) : try Checkpoint(files), backend: backend,
-                precision: quantization ?? .stored, packedCache: packedCache, sequences: max(1, batches.max() ?? 1),
+                precision: precision.precision, packedCache: packedCache, sequences: max(1, batches.max() ?? 1),
                 positions: positions, progress: bar.update)
         } catch {
             bar.abandon()
@@ -125,7 +125,7 @@ struct BenchModel: ParsableCommand {
         steps.finish()
         try ModelSpeed(
             model: files.path, instructionSet: backend.device.instructionSet, threads: backend.device.threads,
-            context: context, quantization: quantization?.rawValue, cases: cases
+            context: context, precision: precision.precision.rawValue, cases: cases
         ).show(json: json)
     }
 
@@ -136,7 +136,7 @@ struct BenchModel: ParsableCommand {
         // The first pass warms up, and says how many bytes are read again and again.
         let footprint = min(Int(pass().bytes), 1 << 29)
         let probe = LimitProbe(
-            threads: passes.backend.device.threads, footprint: footprint, precision: precision)
+            threads: passes.backend.device.threads, footprint: footprint, precision: precision.precision)
         defer { probe.stop() }
         let estimate = Measure.seconds { _ = pass() }
         let repeats = max(1, Int(0.02 / estimate))

@@ -59,11 +59,11 @@ struct ModelSpeed: Encodable {
     var instructionSet: String
     var threads: Int
     var context: Int
-    var quantization: String?
+    var precision: String
     var cases: [Case]
 
     enum CodingKeys: String, CodingKey {
-        case machine, model, threads, context, quantization, cases
+        case machine, model, threads, context, precision, cases
         case instructionSet = "instruction_set"
     }
 
@@ -74,7 +74,7 @@ struct ModelSpeed: Encodable {
             return
         }
         Terminal.print(
-            "machine: \(machine); \(instructionSet), \(threads) threads; model: \(model)\(quantization.map { " in \($0)" } ?? ""); decode after \(context) tokens"
+            "machine: \(machine); \(instructionSet), \(threads) threads; model: \(model), weights: \(precision); decode after \(context) tokens"
         )
         let header = [
             "work", "tokens/s", "ms", "MB read", "GB/s", "of reading", "GFLOP/s", "of peak", "of the limit",

@@ -29,8 +29,8 @@ struct ModelsCheck: ParsableCommand {
     @Option(help: "dummy needs a config.json only, as `serve --load-format dummy` does.")
     var loadFormat = LoadFormatChoice.auto
 
-    @Option(help: Quantization.help, transform: Quantization.parse)
-    var quantization: WeightPrecision?
+    @OptionGroup
+    var precision: PrecisionOptions
 
     @Option(
         help: ArgumentHelp(
@@ -48,7 +48,7 @@ struct ModelsCheck: ParsableCommand {
         let files = try ModelFiles(directory: folder)
         var settings = EngineConfiguration()
         settings.loadFormat = loadFormat.format
-        settings.precision = quantization ?? .stored
+        settings.precision = precision.precision
         settings.contextLength = contextLength
         let check = ModelCheck(files, settings)
         var problems = check.problems.map(\.description)

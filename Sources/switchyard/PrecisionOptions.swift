@@ -1,0 +1,66 @@
+// PrecisionOptions: the flags `--dtype` and `--quantization`, by sglang's names, and `--packed-cache`: what weights become in memory.
+
+import ArgumentParser
+import Compute
+
+/// In what products are computed.
+enum DTypeChoice: String, ExpressibleByArgument, CaseIterable {
+    case auto, float32, bfloat16
+}
+
+/// What weights become in memory, and what they are multiplied with.
+struct PrecisionOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Numbers that are multiplied: float32 (auto), or bfloat16, which is up to twice as fast on CPUs with "
+                + "AVX512_BF16. Sums, router and attention are float32.", valueName: "type"))
+    var dtype = DTypeChoice.auto
+
+    @Option(
+        help: ArgumentHelp(
+            "Keep weights in fewer bits: int8, or int4 for the experts' gates and ups and int8 for the rest; router, norms, "
+                + "embeddings stay. They are multiplied in bfloat16. (default: as stored)", valueName: "type"),
+        transform: parse)
+    var quantization: WeightPrecision?
+
+    func validate() throws {
+        if let quantization, dtype == .float32 {
+            throw ValidationError(
+                "--dtype float32: --quantization \(quantization.rawValue) multiplies in bfloat16; leave one of the two out"
+            )
+        }
+    }
+
+    /// How exactly weights are kept and multiplied.
+    var precision: WeightPrecision { quantization ?? (dtype == .bfloat16 ? .bfloat16 : .stored) }
+
+    /// The precision that `text` names.
+    ///
+    /// - Throws: `ValidationError` that says what is possible instead.
+    @Sendable private static func parse(_ text: String) throws -> WeightPrecision {
+        switch text {
+        case "int8": return .int8
+        case "int4": return .int4
+        case "fp8":
+            throw ValidationError(
+                "weights are quantized while they are loaded, to int8 or int4; a checkpoint whose "
+                    + "weights are 8-bit floats already needs no flag")
+        default:
+            throw ValidationError(
+                "weights are quantized while they are loaded, from a checkpoint in BF16, F16, F32 "
+                    + "or block-scaled F8_E4M3; use int8 or int4, or leave it out to keep them as stored")
+        }
+    }
+}
+
+/// The flag `--packed-cache`.
+enum PackedCacheOption {
+    static let help = ArgumentHelp(
+        "Folder that keeps weights as they lie in memory, so that the next start maps them. (default: none)",
+        valueName: "dir")
+
+    /// Refuses a folder without a name, which would be the root.
+    static func check(_ folder: String?) throws {
+        if folder?.isEmpty == true { throw ValidationError("--packed-cache: must name a folder") }
+    }
+}
