@@ -133,13 +133,16 @@ struct Groups {
             scratch[THREADS + group * half + column] = some;
         }
         __syncthreads();
-        if (threadIdx.x >= half) return;
+        if (threadIdx.x < half) {
 #pragma unroll 8
-        for (int other = 0; other < count; other++) {
-            int2 all = unpacked(scratch[other * half + column]), some = unpacked(scratch[THREADS + other * half + column]);
-            total.x += all.x, total.y += all.y;
-            before.x += some.x, before.y += some.y;
+            for (int other = 0; other < count; other++) {
+                const unsigned *words = scratch + other * half + column;
+                int2 all = unpacked(words[0]), some = unpacked(words[THREADS]);
+                total.x += all.x, total.y += all.y;
+                before.x += some.x, before.y += some.y;
+            }
         }
+        __syncwarp();  // few buckets are laid out by one warp, which overwrites the words
     }
 };
 
