@@ -13,16 +13,19 @@ import Compute
 enum GPUCheck {
     static let usage = """
         usage: gpu-check compile [ARCHITECTURE…]     compile every kernel (no GPU needed); default sm_80 sm_90a sm_100a
-               gpu-check test [--seed N] [--rounds N] [--few] [--vectors FOLDER]
+               gpu-check test [--seed N] [--rounds N] [--few] [--only WORD] [--vectors FOLDER]
                                                       compare with the CPU, exactly, on fresh random inputs, or fewer
                                                       of them, and with the vectors in Tests/Golden/moe-align
-               gpu-check bench [--every-launch]       one table of medians
+               gpu-check bench [--every-launch] [--only WORD]
+                                                      one table of medians
+        With --only, sections of the test and cases of the table whose names contain the word, or one of several: a,b,c.
         """
 
     static func main() {
         var arguments = Array(CommandLine.arguments.dropFirst())
         guard let command = arguments.first else { fail(usage) }
         arguments.removeFirst()
+        let only = (text("--only", in: arguments) ?? "").split(separator: ",").map(String.init)
         do {
             switch command {
             case "compile": try CompileCheck.run(arguments.isEmpty ? ["sm_80", "sm_90a", "sm_100a"] : arguments)
@@ -30,10 +33,11 @@ enum GPUCheck {
                 let seed = value("--seed", in: arguments) ?? UInt64.random(in: 0..<1_000_000)
                 let checks = try RouteChecks(
                     seed: seed, rounds: Int(value("--rounds", in: arguments) ?? 1),
-                    areFew: arguments.contains("--few"), vectors: text("--vectors", in: arguments))
+                    areFew: arguments.contains("--few"), only: only,
+                    vectors: text("--vectors", in: arguments))
                 let failures = try checks.run()
                 if failures > 0 { fail("\(failures) checks failed") }
-            case "bench": try RouteBench(everyLaunch: arguments.contains("--every-launch")).run()
+            case "bench": try RouteBench(everyLaunch: arguments.contains("--every-launch"), only: only).run()
             default: fail(usage)
             }
         } catch {

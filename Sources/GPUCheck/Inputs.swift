@@ -45,7 +45,7 @@ struct Generator: RandomNumberGenerator {
         }
     }
 
-    /// Logits, some rows with ties, infinities, NaN, zeros of both signs, or nothing preferred.
+    /// Logits, some rows with ties, infinities, NaN, zeros of both signs, almost equal ones, or nothing preferred.
     mutating func logits(tokens: Int, experts: Int) -> [Float] {
         var logits: [Float] = []
         logits.reserveCapacity(tokens * experts)
@@ -64,6 +64,7 @@ struct Generator: RandomNumberGenerator {
                     case 5: odd ? -0.0 : 0
                     case 6: plain * 60
                     case 7: odd ? .nan : -.infinity
+                    case 8: 1 + plain * 1e-6
                     default: plain
                     }
                 logits.append(logit)

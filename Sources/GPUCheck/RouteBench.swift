@@ -12,23 +12,31 @@ final class RouteBench {
     let device: CUDADevice
     let stream: CUDAStream
     let everyLaunch: Bool
+    /// Words of which a case's name must contain one; empty for all cases.
+    let only: [String]
     var random = Generator(seed: 1)
 
-    init(everyLaunch: Bool) throws {
+    init(everyLaunch: Bool, only: [String]) throws {
         device = try CUDADevice()
         stream = try CUDAStream()
         self.everyLaunch = everyLaunch
+        self.only = only
     }
 
     func run() throws {
         let gpu = device.description
-        say("GPU \(gpu.name), \(gpu.multiprocessors) multiprocessors, NVRTC \(try KernelCompiler.version())")
+        let libraries = CUDALibrary.allCases.map { "\($0) \($0.version() ?? "not found")" }
+        say(
+            "GPU \(gpu.name), \(gpu.multiprocessors) multiprocessors, NVRTC \(try KernelCompiler.version()), "
+                + libraries.joined(separator: ", "))
         say(row("case", "alone µs", "overlapped µs", "target µs"))
         try floors()
         try alignments()
         try gates()
         try routes()
     }
+
+    private func isWanted(_ name: String) -> Bool { only.isEmpty || only.contains { name.contains($0) } }
 
     private func row(_ name: String, _ alone: String, _ overlapped: String, _ target: String) -> String {
         func pad(_ text: String, _ width: Int, left: Bool = true) -> String {
@@ -120,6 +128,8 @@ final class RouteBench {
     }
 
     private func align(pairs: Int, _ experts: Int, _ blockSize: Int, _ target: String) throws {
+        let name = "align \(pairs) ids, E \(experts), block \(blockSize)"
+        guard isWanted(name) else { return }
         let rule = try BlockRule(experts: experts, blockSize: blockSize)
         let alignment = try CUDAAlignment(device, rule: rule, on: stream)
         let ids = try DeviceBuffer<Int32>(device, count: pairs * Self.sets)
@@ -134,7 +144,6 @@ final class RouteBench {
                     record: record, launch: launch, on: stream)
             }
         }
-        let name = "align \(pairs) ids, E \(experts), block \(blockSize)"
         try measure(name, target, tail: false, counts: true)
         try measure("  and what lies behind filled", "", tail: true, counts: true)
         try measure("  without counts", "", tail: false, counts: false)
@@ -169,6 +178,8 @@ final class RouteBench {
     private func gate(
         _ rule: GateRule, _ name: String, _ experts: Int, tokens: Int, bias: Bool = false, target: String
     ) throws {
+        let name = "\(name), \(tokens) token\(tokens == 1 ? "" : "s")"
+        guard isWanted(name) else { return }
         let gate = try CUDAGate(
             device, rule: rule, topK: 8, experts: experts,
             bias: bias ? (0..<experts).map { _ in random.normal() * 0.1 } : nil, on: stream)
@@ -183,7 +194,7 @@ final class RouteBench {
                     weights: weights.address, ids: ids.address, lanes: lanes, on: stream)
             }
         }
-        try measure("\(name), \(tokens) token\(tokens == 1 ? "" : "s")", target, lanes: nil)
+        try measure(name, target, lanes: nil)
         guard everyLaunch else { return }
         for lanes in gate.lanesPerRow { try measure("    \(lanes) lanes a row", "", lanes: lanes) }
     }
@@ -195,6 +206,8 @@ final class RouteBench {
         let gate = try CUDAGate(device, rule: .softmax(renormalize: true), topK: 8, experts: experts, on: stream)
         for blockSize in [16, 128] {
             for tokens in [1, 4, 8, 16, 32, 64] {
+                let name = "gate + align + record, \(tokens) tokens, top 8 of 128, block \(blockSize)"
+                guard isWanted(name) else { continue }
                 let rule = try BlockRule(experts: experts, blockSize: blockSize)
                 let router = CUDARouter(
                     device, gate: gate, alignment: try CUDAAlignment(device, rule: rule, on: stream))
@@ -214,9 +227,7 @@ final class RouteBench {
                             launch: launch, on: stream)
                     }
                 }
-                try measure(
-                    "gate + align + record, \(tokens) tokens, top 8 of 128, block \(blockSize)", target: "4.5",
-                    counts: true)
+                try measure(name, target: "4.5", counts: true)
                 try measure("  without counts", target: "", counts: false)
                 guard everyLaunch else { continue }
                 for launch in RouteChecks.launches(

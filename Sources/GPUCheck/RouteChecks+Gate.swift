@@ -117,9 +117,16 @@ extension RouteChecks {
         let real = Bool.random(using: &random) ? Int.random(in: 0...tokens, using: &random) : nil
         let expected = choose(problem, logits: logits, realTokens: real, dispatch: table, layer: 1)
 
-        let input = try DeviceBuffer<Float>(device, count: logits.count)
-        let halfInput = try DeviceBuffer<UInt16>(device, count: logits.count)
-        if bfloat { try halfInput.write(halves, on: stream) } else { try input.write(logits, on: stream) }
+        // Some begin where no vector can.
+        let shift = Int.random(in: 0..<4, using: &random) == 0 ? 1 : 0
+        let input = try DeviceBuffer<Float>(device, count: shift + logits.count)
+        let halfInput = try DeviceBuffer<UInt16>(device, count: shift + logits.count)
+        if bfloat {
+            try halfInput.write([UInt16](repeating: 0, count: shift) + halves, on: stream)
+        } else {
+            try input.write([Float](repeating: 0, count: shift) + logits, on: stream)
+        }
+        let address = bfloat ? halfInput.address + UInt64(2 * shift) : input.address + UInt64(4 * shift)
         let ids = try DeviceBuffer<Int32>(device, count: expected.ids.count)
         let weights = try DeviceBuffer<Float>(device, count: expected.ids.count)
         try ids.fill(byte: Self.poison, on: stream)
@@ -128,8 +135,8 @@ extension RouteChecks {
         if let real { try realTokens.write([Int32(real)], on: stream) }
         let tables = try table.map { try CUDADispatch(device, $0, on: stream) }
         try gate.choose(
-            logits: bfloat ? halfInput.address : input.address, tokens: tokens, weights: weights.address,
-            ids: ids.address, realTokens: real == nil ? 0 : realTokens.address, dispatch: tables?.row(layer: 1),
+            logits: address, tokens: tokens, weights: weights.address, ids: ids.address,
+            realTokens: real == nil ? 0 : realTokens.address, dispatch: tables?.row(layer: 1),
             lanes: lanes, on: stream)
         try compare(
             ids, weights, expected, logits: logits, problem,

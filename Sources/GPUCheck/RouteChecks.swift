@@ -14,16 +14,19 @@ final class RouteChecks {
     /// Whether a few of each kind will do: under a tool that makes everything slow.
     let areFew: Bool
     private let vectors: String?
+    /// Words of which a section's name must contain one; empty for all sections.
+    private let only: [String]
     var random: Generator
     private(set) var checks = 0
     private(set) var failures = 0
 
-    init(seed: UInt64, rounds: Int, areFew: Bool, vectors: String?) throws {
+    init(seed: UInt64, rounds: Int, areFew: Bool, only: [String], vectors: String?) throws {
         device = try CUDADevice()
         stream = try CUDAStream()
         random = Generator(seed: seed)
         self.rounds = rounds
         self.areFew = areFew
+        self.only = only
         self.vectors = vectors
         say("GPU \(device.description.name), seed \(seed)")
     }
@@ -42,6 +45,7 @@ final class RouteChecks {
     }
 
     private func section(_ name: String, _ body: () throws -> Void) throws {
+        guard only.isEmpty || only.contains(where: name.contains) else { return }
         let (before, failedBefore) = (checks, failures)
         try body()
         say("\(name): \(checks - before) checks, \(failures - failedBefore) failed")

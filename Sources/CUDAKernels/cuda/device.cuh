@@ -4,8 +4,6 @@
 #include "ptx.cuh"
 
 #define ALL_LANES 0xffffffffu
-typedef unsigned short u16;
-typedef unsigned long long u64;
 
 __device__ inline int lane_index() { return threadIdx.x & 31; }
 

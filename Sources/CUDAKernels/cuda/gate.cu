@@ -17,14 +17,8 @@ extern "C" __global__ void __launch_bounds__(256) gate_rows(const __grid_constan
 
 extern "C" __global__ void __launch_bounds__(256) gate_rows(const __grid_constant__ gate_arguments a) {
     int token = (blockIdx.x * blockDim.x + threadIdx.x) / LANES;
-    float bias[MINE];
-#pragma unroll
-    for (int i = 0; i < MINE; i++) {
-        int expert = threadIdx.x % LANES + LANES * i;
-        bias[i] = BIAS && expert < EXPERTS ? a.bias[expert] : 0;
-    }
     wait_for_inputs();
-    route_row_of_many(a, min(token, a.tokens - 1), token < a.tokens, bias);
+    route_row_of_many(a, min(token, a.tokens - 1), token < a.tokens);
     let_next_begin();  // no earlier: what begins takes room from CTAs that are still to run
 }
 #endif

@@ -1,6 +1,9 @@
 // ptx: all instructions that have no name in CUDA C++. The emulator in Tools/gpu has a file of the same name.
 #pragma once
 
+typedef unsigned short u16;
+typedef unsigned long long u64;
+
 // Waits until the launch before this one has ended. What stands above it may run while that one still does.
 __device__ inline void wait_for_inputs() {
 #if __CUDA_ARCH__ >= 900
@@ -39,25 +42,26 @@ __device__ inline void store_to_cta(void *local, unsigned rank, unsigned value) 
 #endif
 }
 
-__device__ inline unsigned load_acquire(const unsigned *word) {
-    unsigned value;
-    asm volatile("ld.acquire.gpu.u32 %0, [%1];" : "=r"(value) : "l"(word) : "memory");
-    return value;
-}
-
-__device__ inline void store_release(unsigned *word, unsigned value) {
-    asm volatile("st.release.gpu.u32 [%0], %1;" ::"l"(word), "r"(value) : "memory");
-}
-
-// Adds 1; returns the value before.
-__device__ inline unsigned increment(unsigned *word) {
-    unsigned before;
-    asm volatile("atom.acq_rel.gpu.add.u32 %0, [%1], 1;" : "=r"(before) : "l"(word) : "memory");
-    return before;
-}
-
 __device__ inline float half_as_float(unsigned short half) {
     float value;
     asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half));
     return value;
+}
+
+// The sign of `value` in the upper three bytes, the lowest byte of `low` in the last.
+__device__ inline int sign_above(int value, int low) {
+    int bytes;
+    asm("prmt.b32 %0, %1, %2, 0xbbb4;" : "=r"(bytes) : "r"(value), "r"(low));
+    return bytes;
+}
+
+// A word of 64 bits as other CTAs have left it, whole; nothing is said about what they wrote besides.
+__device__ inline u64 load_word(const u64 *word) {
+    u64 value;
+    asm volatile("ld.relaxed.gpu.u64 %0, [%1];" : "=l"(value) : "l"(word) : "memory");
+    return value;
+}
+
+__device__ inline void store_word(u64 *word, u64 value) {
+    asm volatile("st.relaxed.gpu.u64 [%0], %1;" ::"l"(word), "l"(value) : "memory");
 }

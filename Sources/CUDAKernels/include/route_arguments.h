@@ -29,7 +29,7 @@ typedef struct {
     DEVICE(int) sorted;           // [capacity]
     DEVICE(int) blocks;           // [block_capacity]
     DEVICE(int) padded;           // [1]
-    DEVICE(unsigned) workspace;   // for grids: 32 words, zero at first, then [CTAs, half] counts
+    DEVICE(unsigned) workspace;   // for grids, zero at first: the last launch's number, 32 words on what CTAs exchange
     int pairs, experts, buckets;
     int block_size, block_shift;  // block_shift: log2 of the block size, or -1
     int capacity, block_capacity;

@@ -96,7 +96,9 @@ public struct AlignLaunch: Sendable, Equatable {
         let half = Self.half(buckets)
         let words =
             8 * half + warps * half + (team == .cluster ? parts * half : 0) + 2 * half + 32
-            + max(2 * half, stageRows(pairs: pairs, buckets: buckets, blockSize: blockSize))
+            + max(
+                2 * half, team == .grid ? 64 * warps : 0,
+                stageRows(pairs: pairs, buckets: buckets, blockSize: blockSize))
         return words * 4
     }
 
@@ -110,5 +112,7 @@ public struct AlignLaunch: Sendable, Equatable {
     private static func half(_ buckets: Int) -> Int { (buckets + 7) / 8 * 4 }
 
     /// Words of workspace for launches of any size and rule.
-    static func workspace(on device: CUDADriver.Device) -> Int { 32 + device.multiprocessors * half(mostBuckets) }
+    static func workspace(on device: CUDADriver.Device) -> Int {
+        32 + 2 * half(mostBuckets) * (2 + 3 * device.multiprocessors)
+    }
 }

@@ -94,7 +94,7 @@ public final class CUDAGate {
     /// How many lanes of a warp can work on one row of `experts` logits, ascending.
     public static func lanesPerRow(_ rule: GateRule, experts: Int) -> [Int] {
         let choosesGroups = rule.groups.map { $0.kept < $0.count } ?? false
-        return (choosesGroups ? [] : [4, 8, 16].filter { experts <= 16 * $0 }) + [32]
+        return (choosesGroups || experts > 256 ? [] : [4, 8]) + [32]
     }
 
     /// Words of scratch of a warp: `SCRATCH` in gate.cuh.
@@ -114,7 +114,8 @@ public final class CUDAGate {
     ///   - dispatch: one layer's replicas; nil for logical ids.
     ///   - firstToken: the number of the first row.
     ///   - bias: device address of the correction bias, `[E]` floats; 0 for the gate's own.
-    ///   - lanes: of a warp, those that work on one row; one of `lanesPerRow`, nil for what suits the number of rows.
+    ///   - lanes: of a warp, those that work on one row; one of `lanesPerRow`, nil for what suits the number of rows. Logits that do
+    ///     not begin at 16 bytes take all.
     ///   - stream: where it runs.
     /// - Throws: `CUDAError`.
     public func choose(
@@ -124,8 +125,9 @@ public final class CUDAGate {
     ) throws(CUDAError) {
         guard tokens > 0 else { return }
         let multiprocessors = device.description.multiprocessors
-        // A warp per row until every multiprocessor has some, then as many rows per warp as there can be; two of them do not pay.
-        let lanes = lanes ?? (tokens < 16 * multiprocessors || lanesPerRow[0] == 16 ? 32 : lanesPerRow[0])
+        // A warp per row until every multiprocessor has some, then several rows per warp; those read whole vectors.
+        let isMany = lanesPerRow.count > 1 && tokens >= 16 * multiprocessors
+        let lanes = logits % 16 > 0 ? 32 : lanes ?? (isMany ? experts > 64 ? 8 : 4 : 32)
         let kernel = try device.kernels.kernel(
             "gate_rows", of: KernelSource("gate.cu", constants + ["LANES=\(lanes)"]))
         // Small batches take a multiprocessor per row, large ones eight warps per CTA.

@@ -63,8 +63,6 @@ inline int __ffs(int x) { return __builtin_ffs(x); }
 inline float __int_as_float(int x) { return std::bit_cast<float>(x); }
 inline int __float_as_int(float x) { return std::bit_cast<int>(x); }
 inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
-inline unsigned __ldcg(const unsigned *word) { return __atomic_load_n(word, __ATOMIC_RELAXED); }
-inline int atomicAdd(int *word, int value) { return __atomic_fetch_add(word, value, __ATOMIC_RELAXED); }
 
 inline void __syncthreads() { emulated_meet(0); }
 inline void __syncwarp() { emulated_exchange(0); }
@@ -78,12 +76,7 @@ inline unsigned __ballot_sync(unsigned, bool holds) {
     return mask;
 }
 
-inline unsigned __match_any_sync(unsigned, int value) {
-    const uint32_t *words = emulated_exchange((uint32_t)value);
-    unsigned mask = 0;
-    for (int lane = 0; lane < 32; lane++) mask |= (unsigned)(words[lane] == (uint32_t)value) << lane;
-    return mask;
-}
+inline bool __any_sync(unsigned mask, bool holds) { return __ballot_sync(mask, holds) != 0; }
 
 template <class T> T __shfl_sync(unsigned, T value, int lane, int width = 32) {
     int from = (emulated_lane() & ~(width - 1)) + (lane & (width - 1));
