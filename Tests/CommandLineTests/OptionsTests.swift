@@ -133,7 +133,7 @@ import Testing
     @Test("flags that tune GPUs are taken off with one warning each")
     func ignored() throws {
         let (arguments, warnings) = try ForeignFlags.strip([
-            "serve", "--trust-remote-code", "--mem-fraction-static", "0.8", "--port", "1", "--kv-cache-dtype=auto",
+            "serve", "--trust-remote-code", "--mem-fraction-static", "0.8", "--port", "1", "--attention-backend=triton",
             "--disable-cuda-graph", "--tp-size", "1", "--ep-size=1",
         ])
         #expect(arguments == ["serve", "--port", "1"])

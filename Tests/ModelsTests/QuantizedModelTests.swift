@@ -86,15 +86,17 @@ import Testing
     }
 
     @Test(
-        "while routers choose as before, no logit of a golden model changes by more than 6 % of the largest, 20 % with 4 bits",
+        "while routers choose as before, no logit of a golden model changes by more than 3 % of the largest in bfloat16, 7 % in 8 bits, 20 % in 4",
         arguments: goldenModels)
     func logits(model: String) throws {
-        for (precision, bound) in [(WeightPrecision.int8, Float(0.06)), (.int4, 0.2)] {
+        for (precision, bound) in [(WeightPrecision.bfloat16, Float(0.03)), (.int8, 0.07), (.int4, 0.2)] {
             let found = try Self.change(model, precision)
             print(
                 "\(model) \(precision): largest logit \(found.size), changes by \(found.routedAlike) in \(found.alike) of "
                     + "\(found.tokens) tokens, by \(found.overall) in all")
-            #expect(found.alike > 0 && found.routedAlike > 0 && found.routedAlike <= bound * found.size)
+            // Two of the models are stored in float32, which bfloat16 leaves alone.
+            #expect(found.alike > 0 && (found.routedAlike > 0 || precision == .bfloat16))
+            #expect(found.routedAlike <= bound * found.size)
             #expect(found.overall.isFinite && found.overall <= found.size)
         }
     }
