@@ -19,7 +19,9 @@ import Testing
             #expect(matrix.precision == precision)
             let rows = 50
             // Numbers that bfloat16 holds, since that is what inputs are rounded to.
-            let x = randomFloats(rows * inputs, using: &generator).map { Float(bitPattern: $0.bitPattern & 0xFFFF_0000) }
+            let x = randomFloats(rows * inputs, using: &generator).map {
+                Float(bitPattern: $0.bitPattern & 0xFFFF_0000)
+            }
             let input = Buffer(x, width: inputs)
             let out = Buffer(rows: rows, width: outputs, repeating: .nan)
             backend.linear(input, count: rows, weight: matrix, bias: nil, out: out, accumulate: false)

@@ -67,7 +67,8 @@ import Testing
     func precisions() throws {
         let test = try Case()
         for precision in WeightPrecision.allCases { _ = try test.load(precision) }
-        #expect(try FileManager.default.contentsOfDirectory(atPath: test.directory).count == WeightPrecision.allCases.count)
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: test.directory).count == WeightPrecision.allCases.count)
         for precision in WeightPrecision.allCases { #expect(try test.load(precision).outcome == .mapped) }
     }
 
