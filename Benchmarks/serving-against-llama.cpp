@@ -14,6 +14,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -34,11 +35,13 @@ def command(args, gguf, port):
             str(most), "-c", str(most * (args.input_len + args.output_len + 64)), "--no-webui", *args.theirs.split()]
 
 
-def wait_until_ready(server, url, patience=300):
+def wait_until_ready(server, url, log, patience=300):
     end = time.monotonic() + patience
     while time.monotonic() < end:
         if server.poll() is not None:
-            sys.exit(f"{server.args[0]}: exit code {server.returncode} before it served")
+            log.seek(0)
+            said = log.read().decode(errors="replace")[-2000:]
+            sys.exit(f"{server.args[0]}: exit code {server.returncode} before it served\n{said}")
         try:
             urllib.request.urlopen(url + "/health", timeout=5).close()
             return
@@ -51,10 +54,11 @@ def measure(args, gguf, number):
     """Generated tokens per second and milliseconds to the first, for each number of clients."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    server = subprocess.Popen(command(args, gguf, port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = tempfile.TemporaryFile()
+    server = subprocess.Popen(command(args, gguf, port), stdout=subprocess.DEVNULL, stderr=log)
     found = {}
     try:
-        wait_until_ready(server, url)
+        wait_until_ready(server, url, log)
         for clients in args.clients:
             prompts = max(args.prompts, 2 * clients)
             done = subprocess.run(
@@ -71,7 +75,11 @@ def measure(args, gguf, number):
             found[clients] = (prompts * args.output_len / report["duration"], report["ttft_ms"]["median"])
     finally:
         server.terminate()
-        server.wait()
+        try:
+            server.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
     return found
 
 

@@ -1,7 +1,8 @@
 // Backend: what a device can do to an array. The op vocabulary of the models, coarse on purpose: no shape algebra, no
 // graph. The CPU's implementation is the reference for all others.
 //
-// Shapes: N tokens of a pass, K experts per token, P physical experts. All arithmetic is float32 over widened weights.
+// Shapes: N tokens of a pass, K experts per token, P physical experts. Sums are float32; products are of float32 over widened weights, or of
+// bfloat16 where a matrix says so.
 // Promise: row n of a result depends on row n of the inputs only, to the last bit; never on N or on the thread count.
 
 internal import Experts
@@ -119,7 +120,7 @@ extension WeightLayout {
 public struct DeviceDescription: Sendable, Equatable {
     /// `cpu`, or an accelerator's name.
     public var name: String
-    /// `avx512`, `avx2`, `baseline`.
+    /// `avx512bf16`, `avx512`, `avx2`, `baseline`.
     public var instructionSet: String
     /// Threads that compute.
     public var threads: Int

@@ -163,8 +163,8 @@ public struct Buffer: Sendable {
 public enum WeightPrecision: String, Sendable, CaseIterable {
     /// As the checkpoint has them: bfloat16, or float32 for all else.
     case stored
-    /// As the checkpoint has them; products of bfloat16 matrices round their inputs to bfloat16, sums stay float32. What other
-    /// engines compute in `bfloat16`.
+    /// bfloat16, to which wider weights are rounded, and so are the inputs of products; sums stay float32. What other engines
+    /// compute in `bfloat16`.
     case bfloat16
     /// Symmetric, groups of 32 inputs with a bfloat16 scale: 8.5 bits for a weight. Inputs are rounded to bfloat16.
     case int8
@@ -184,7 +184,7 @@ public struct Matrix: Sendable {
     public let isGated: Bool
     /// Type of the elements in the layout, unless they are quantized.
     public let dtype: DType
-    /// How the elements are quantized.
+    /// How exactly the elements are kept and multiplied.
     public let precision: WeightPrecision
     let storage: Storage
 

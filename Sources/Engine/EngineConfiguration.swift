@@ -21,7 +21,8 @@ public struct EngineConfiguration: Sendable {
     public var maxTotalTokens: Int?
     /// Who joins the batch next (`--schedule-policy`).
     public var schedulePolicy = SchedulePolicy.firstComeFirstServed
-    /// Whether keys and values of prompts and outputs are kept for those that begin alike (`--disable-radix-cache`).
+    /// Whether keys and values of prompts, and of outputs where a model allows it, are kept for those that begin alike
+    /// (`--disable-radix-cache`).
     public var reusesPrefixes = true
     /// Whether `GenerationRequest.priority` counts (`--enable-priority-scheduling`).
     public var usesPriorities = false

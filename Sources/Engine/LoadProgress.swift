@@ -45,7 +45,7 @@ public struct ModelDescription: Sendable, Equatable {
     public var endOfSequenceIDs: [Int32] = []
     /// `cpu`, or the name of an accelerator.
     public var device = ""
-    /// `avx512`, `avx2`, `baseline`.
+    /// `avx512bf16`, `avx512`, `avx2`, `baseline`.
     public var instructionSet = ""
     /// Threads that compute.
     public var threads = 0

@@ -53,8 +53,11 @@ struct MemoryNeed {
         let passTokens = Double(configuration.chunkedPrefillSize) + sequences
         let activations =
             (passTokens * Double(Workspace.floatsPerToken(model)) + Double(Workspace.fixedFloats(model))) * float
+        // Inputs of one product in bfloat16, at most a word for each.
+        let inputs =
+            configuration.precision == .stored ? 0 : passTokens * Double(Workspace.widestInput(model)) * float
         let logits = Double(ModelRunner.logitRows + 3) * Double(model.vocabularySize) * float
-        return tables + angles + activations + logits + record
+        return tables + angles + activations + inputs + logits + record
     }
 
     /// Recorded passes: a window of counts, or as much as the budget allows.

@@ -33,16 +33,18 @@ public struct ModelCheck: Sendable {
         machineBytes = Engine.physicalMemory
         (configuration, problems) = ModelConfiguration.read(files)
         var source: Checkpoint?
+        var found: [ModelFileError] = []
         if settings.loadFormat == .auto {
-            var found: [ModelFileError] = []
             // The closure throws nothing.
             source = try? Checkpoint(files) { (problem) throws(ModelFileError) in found.append(problem) }
-            problems += found.prefix(Self.mostProblems)
+            problems += found
         }
+        let ofKeys = problems.count - found.count
         defer {
-            // What is wrong with a tensor first is why it is missed later.
-            var items: Set<String> = []
-            problems = problems.filter { $0.item.map { items.insert($0).inserted } ?? true }
+            // What is wrong with a tensor first is why it is missed later; a key may be wrong in two files.
+            var tensors: Set<String> = []
+            let ofTensors = problems[ofKeys...].filter { $0.item.map { tensors.insert($0).inserted } ?? true }
+            problems = Array((problems[..<ofKeys] + ofTensors).prefix(Self.mostProblems))
         }
         guard let configuration else { return }
         // A folder without any weights has one problem, not one for each tensor.
@@ -52,6 +54,13 @@ public struct ModelCheck: Sendable {
             mostProblems: Self.mostProblems)
         weights = survey
         problems += survey.problems.filter { $0.item.map { source?.unread.contains($0) != true } ?? true }
+        if let length = settings.contextLength, !problems.contains(where: { $0.item == "max_position_embeddings" }) {
+            do {
+                try configuration.check(contextLength: length, file: files.location(of: "config.json"))
+            } catch {
+                problems.append(error)
+            }
+        }
         contextLength = min(settings.contextLength ?? configuration.maxPositions, configuration.maxPositions)
         let need = MemoryNeed(configuration, settings, contextLength: contextLength, weights: survey.loadedBytes)
         kvBytesPerToken = need.bytesPerToken

@@ -94,7 +94,7 @@ struct PageLedger {
         }
     }
 
-    /// Takes all pages from a sequence; the full ones stay in the tree until they are needed.
+    /// Takes all pages from a sequence; the full ones that may be shared stay in the tree until they are needed.
     mutating func release(_ sequence: Sequence) {
         share(sequence, upTo: sequence.computed)
         for page in sequence.pages[sequence.shared...] { pool.release(page) }

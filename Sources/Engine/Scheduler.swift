@@ -2,13 +2,13 @@
 //
 // A pass takes one token of each sequence that decodes, then prompt chunks: long prompts cannot hold up those who decode.
 // The first prompt gets at least half of the prompt tokens, so that it ends; the rest goes to the shortest, so that they
-// need not wait for the long ones.
+// need not wait for the long ones. No run crosses the end of its prompt where output is not shared.
 //
 // What was generated before, and is computed again after a preemption, stands before the prompts in a pass.
 //
 // Pages are leased as a sequence grows. When none is left to decode with, the last of those who run goes back to the
-// queue, where its arrival puts it in front. It keeps its tokens, and its full pages stay in the tree until somebody
-// needs them; what is lost by then is computed again.
+// queue, where its arrival puts it in front. It keeps its tokens, and the full pages that may be shared stay in the tree until
+// somebody needs them; what is lost by then is computed again.
 
 /// Who joins next (`--schedule-policy`).
 public enum SchedulePolicy: Sendable {
@@ -59,6 +59,8 @@ struct Scheduler {
     private(set) var preemptions = 0
     private var ledger: PageLedger
     private var freeSlots: [Int]
+    /// Runs in the batch that begin behind their prompt: its first.
+    private var outputs = 0
 
     /// A scheduler at rest.
     init(_ limits: Limits) {
@@ -89,7 +91,7 @@ struct Scheduler {
         return waiting.remove(at: index)
     }
 
-    /// Takes a sequence out, wherever it is; its full pages stay in the tree.
+    /// Takes a sequence out, wherever it is; its full pages stay in the tree if they may be shared.
     mutating func remove(_ sequence: Sequence) {
         if let index = running.firstIndex(where: { $0 === sequence }) {
             running.remove(at: index)
@@ -179,6 +181,7 @@ struct Scheduler {
     /// Lets those join who may, chooses the tokens of the next pass into `batch`, and leases their pages.
     mutating func next(into batch: inout Batch) {
         batch.entries.removeAll(keepingCapacity: true)
+        outputs = 0
         admit()
         var index = 0
         while index < running.count {
@@ -252,9 +255,12 @@ struct Scheduler {
         let entry = Batch.Entry(
             sequence: index, start: start, count: end - start,
             firstLogit: min(end, max(start, sequence.firstLogit, sequence.reached)), isDecode: sequence.decodes)
-        let isPrompt = start < sequence.promptCount
-        let firstPrompt = isPrompt ? nil : batch.entries.firstIndex { $0.start < running[$0.sequence].promptCount }
-        batch.entries.insert(entry, at: firstPrompt ?? batch.entries.count)
+        if start < sequence.promptCount {
+            batch.entries.append(entry)
+        } else {
+            batch.entries.insert(entry, at: outputs)
+            outputs += 1
+        }
         ledger.share(sequence, upTo: end)
     }
 }

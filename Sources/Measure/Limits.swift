@@ -7,7 +7,7 @@ public import Compute
 public struct Limits: Sendable {
     /// Bytes per second that can be read.
     public let readBandwidth: Double
-    /// Multiply-adds in float32, two operations each, per second.
+    /// Multiply-adds, two operations each, per second.
     public let peak: Double
 
     /// Measures both; best of several.

@@ -33,6 +33,11 @@ public struct DummyWeights: WeightSource {
                 if isBias { return }
                 let start = name.utf8.reduce(seed ^ 0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
                 let lanes = self.lanes?.laneCount ?? 1
+                if dtype == .float32 {
+                    bytes.bindMemory(to: UInt32.self)
+                } else {
+                    bytes.bindMemory(to: UInt16.self)
+                }
                 let filling = Filling(
                     bytes: bytes, isWide: dtype == .float32, start: start, center: center, size: size, lanes: lanes)
                 guard let shared = self.lanes else { return filling.fill(0) }

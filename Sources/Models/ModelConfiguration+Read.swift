@@ -70,6 +70,9 @@ extension ModelConfiguration {
         if let latent {
             kvHeads = heads
             headDimension = latent.nope + latent.rotary
+            if heads * max(headDimension, latent.value) > 1 << 20, sizes.isGood("num_attention_heads") {
+                sizes.refuse("num_attention_heads", "\(heads)", "heads of no more than 2^20 numbers together")
+            }
         } else {
             (kvHeads, headDimension) = Self.plainHeads(sizes, hiddenSize: hiddenSize, heads: heads)
         }

@@ -39,7 +39,8 @@ struct RotaryReading {
                 yarn.fastTurns = positive("beta_fast", missing: 32)
                 yarn.slowTurns = positive("beta_slow", missing: 1)
                 let mscale = rope.number("mscale", -1e6...1e6, "up to 1e6", missing: 1)
-                yarn.angleFactor = rope.number("attention_factor").map(Float.init) ?? yarn.size(max(mscale, 1e-6)) / all
+                let factor = rope.number("attention_factor") == nil ? nil : positive("attention_factor", missing: 1)
+                yarn.angleFactor = factor ?? yarn.size(max(mscale, 1e-6)) / all
                 scaling = .yarn(yarn)
             }
         }

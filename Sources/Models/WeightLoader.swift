@@ -25,7 +25,7 @@ public final class WeightLoader {
     private let source: any WeightSource
     private let layout: any WeightLayout
     private let progress: (Int) -> Void
-    /// How exactly matrices are kept: routers, norms and embeddings always as they are stored.
+    /// How exactly matrices are kept: routers, norms, embeddings and `heads` always as they are stored.
     private let precision: WeightPrecision
     /// That of what adds to the residual stream or is no routed expert: four bits are for the experts' gates and ups alone,
     /// which are most of the weights and bear it best.
@@ -110,7 +110,8 @@ public final class WeightLoader {
         return matrix
     }
 
-    /// A matrix for each of `heads`, some rows of the tensor `name`; transposed, those rows are its inputs.
+    /// A matrix for each of `heads`, some rows of the tensor `name`; transposed, those rows are its inputs. Never quantized:
+    /// latent attention reads them in two forms.
     func heads(
         _ name: String, shape: [Int], heads: [Range<Int>], isTransposed: Bool
     ) throws(ModelFileError) -> Matrix {

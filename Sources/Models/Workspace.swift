@@ -52,6 +52,13 @@ public struct Workspace {
             + (model.sharedExpertSize > 0 ? model.hiddenSize : 0)
     }
 
+    /// Floats of each token of a pass that a product reads, at most.
+    public static func widestInput(_ model: ModelConfiguration) -> Int {
+        max(
+            model.hiddenSize, attendedWidth(model), LatentBuffers.widths(model).queryLatent, model.intermediateSize,
+            model.sharedExpertSize, model.topK * model.expertSize)
+    }
+
     /// Floats that a workspace takes whatever the size of a pass; again without logits.
     public static func fixedFloats(_ model: ModelConfiguration) -> Int { LatentBuffers.blockFloats(model) }
 

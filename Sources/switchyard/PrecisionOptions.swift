@@ -12,8 +12,8 @@ enum DTypeChoice: String, ExpressibleByArgument, CaseIterable {
 struct PrecisionOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Numbers that are multiplied: float32 (auto), or bfloat16 for matrices stored in it, up to twice as fast on CPUs "
-                + "with AVX512_BF16. Sums, router and attention are float32.", valueName: "type"))
+            "Numbers that are multiplied: float32 (auto), or bfloat16, up to twice as fast on CPUs with AVX512_BF16; "
+                + "wider weights are rounded to it. Sums, router and attention are float32.", valueName: "type"))
     var dtype = DTypeChoice.auto
 
     @Option(

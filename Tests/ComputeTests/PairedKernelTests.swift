@@ -94,14 +94,22 @@ import Testing
         #expect(found[4].isNaN && found[5].isNaN)
     }
 
-    @Test("what is not stored in bfloat16 keeps its inputs in float32")
-    func otherTypes() throws {
-        let backend = try makeBackend("baseline")
+    @Test("wider weights are rounded", arguments: instructionSets, [DType.float16, .float32])
+    func otherTypes(instructionSet: String, dtype: DType) throws {
+        let backend = try makeBackend(instructionSet)
         var generator = SeededGenerator(seed: 83)
-        for dtype in [DType.float16, .float32] {
-            let weight = try TestWeight(dtype, shape: [3, 8], using: &generator)
-            let matrix = backend.makeMatrix([[TensorRows(weight.tensor)]], gated: false, precision: .bfloat16)
-            #expect(matrix.precision == .stored)
+        let (inputs, outputs) = (35, 40)
+        let weight = try TestWeight(dtype, shape: [outputs, inputs], using: &generator)
+        let matrix = backend.makeMatrix([[TensorRows(weight.tensor)]], gated: false, precision: .bfloat16)
+        #expect(matrix.precision == .bfloat16 && matrix.dtype == .bfloat16)
+        // Rows of the identity read the weights as they are kept.
+        for k in 0..<inputs {
+            var unit = [Float](repeating: 0, count: inputs)
+            unit[k] = 1
+            let column = Buffer(rows: 1, width: outputs)
+            backend.linear(
+                Buffer(unit, width: inputs), count: 1, weight: matrix, bias: nil, out: column, accumulate: false)
+            #expect(column.values(rows: 1) == (0..<outputs).map { rounded(Array(weight.row($0))[k]) })
         }
     }
 }

@@ -13,7 +13,7 @@ import Probes
 @main
 struct ModelBenchmarks {
     static func main() throws {
-        let cores = ProcessInfo.processInfo.activeProcessorCount
+        let cores = Processors.threadCount
         print("machine: \(Machine.name)")
         var rows = [
             ["pass", "threads", "isa", "median", "tokens/s", "vs baseline", "of the limit", "allocations per pass"]

@@ -45,12 +45,12 @@ typedef struct {
     cpu_type type;
 } cpu_row;
 
-/// Copies rows into panels: widened to F32, quantized, or as they are if panels and all rows are BF16. Items: panels.
+/// Copies rows into panels: widened to F32, quantized, or in BF16, rounded where they are wider. Items: panels.
 typedef struct {
     const cpu_row *rows;  // [panels * 32], one for each output; transposed: [inputs], one for each input
     void *panels;
     ptrdiff_t inputs, outputs;
-    cpu_type type;    // of the panels: CPU_F32, CPU_BF16, or, unless transposed, CPU_INT8 or CPU_INT4
+    cpu_type type;    // of the panels: CPU_F32, CPU_BF16 (transposed: of rows of BF16), or, unless transposed, CPU_INT8, CPU_INT4
     bool transposed;  // whether a row holds the weights of one input
 } cpu_pack_args;
 

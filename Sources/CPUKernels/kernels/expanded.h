@@ -103,7 +103,8 @@ static void latent_expand(const void *restrict raw, ptrdiff_t begin, ptrdiff_t e
 
 static void expanded_attention(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
     const cpu_expanded_args *a = raw;
-    static const int32_t pages[BLOCK_PAGES] = {0, 1, 2, 3, 4, 5, 6, 7};
+    static const int32_t pages[] = {0, 1, 2, 3, 4, 5, 6, 7};
+    _Static_assert(sizeof pages == BLOCK_PAGES * sizeof *pages, "a number for each page of a block");
     for (ptrdiff_t item = begin, next; item < end; item = next) {
         const ptrdiff_t head = item / a->tokens, t = item % a->tokens;
         ptrdiff_t left = end - item < a->tokens - t ? end - item : a->tokens - t;

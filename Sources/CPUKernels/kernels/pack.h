@@ -135,6 +135,14 @@ static void interleave(const cpu_row *rows, ptrdiff_t inputs, uint32_t *panel) {
             ((uint16_t *)panel)[narrow_place(k, r)] = k < inputs ? bits(&rows[r], k) : 0;
 }
 
+// A panel of any rows in bf16, rounded where they are wider.
+static void round_rows(const cpu_row *rows, ptrdiff_t inputs, uint16_t *panel) {
+    for (ptrdiff_t r = 0; r < CPU_PANEL; r++) {
+        for (ptrdiff_t k = 0; k < inputs; k++) panel[narrow_place(k, r)] = narrow_bf16(element(rows + r, k));
+        if (inputs % 2) panel[narrow_place(inputs, r)] = 0;
+    }
+}
+
 // A panel of any rows, widened.
 static void widen_rows(const cpu_row *rows, ptrdiff_t inputs, float *panel) {
     for (ptrdiff_t r = 0; r < CPU_PANEL; r++) {
@@ -180,7 +188,12 @@ static void pack(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
                         quantize_group(load_group(rows + r, k), CPU_INT4, start, r);
                 }
         } else if (a->type == CPU_BF16) {
-            interleave(rows, a->inputs, (uint32_t *)start);
+            bool isNarrow = true;
+            for (ptrdiff_t r = 0; r < CPU_PANEL; r++) isNarrow &= !rows[r].elements || rows[r].type == CPU_BF16;
+            if (isNarrow)
+                interleave(rows, a->inputs, (uint32_t *)start);
+            else
+                round_rows(rows, a->inputs, (uint16_t *)start);
         } else {
             widen_rows(rows, a->inputs, (float *)start);
         }

@@ -61,7 +61,8 @@ extension CPUBackend {
                 && block.softmax.width == 2 * heads
                 && tokens.count <= min(query.rows, out.rows, block.softmax.rows), "shapes of attendExpanded")
         precondition(
-            keys.precision == .stored && query.width / heads - keys.inputs == cache.shape.headDimension - keys.outputs,
+            keys.precision == .stored && values.precision == .stored
+                && query.width / heads - keys.inputs == cache.shape.headDimension - keys.outputs,
             "weights of attendExpanded")
         var start = tokens.promptStart
         while start < tokens.count {

@@ -7,7 +7,7 @@ internal import CPUKernels
 
 extension CPUBackend {
     /// Changes whenever panels lie otherwise than before, or hold other codes for the same weights.
-    static let layoutVersion = 1
+    static let layoutVersion = 2
 
     public func makeMatrix(_ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision) -> Matrix {
         let layout = PanelLayout(matrices, gated: gated, precision: precision)
@@ -95,19 +95,19 @@ struct PanelLayout {
         isGated = gated
         // Mixed types meet in float32, which holds them all.
         let isBF16 = matrices.allSatisfy { $0.allSatisfy { $0.tensor.dtype == .bfloat16 } }
-        dtype = isBF16 ? .bfloat16 : .float32
         panels = CPUBackend.panels(outputs, gated: gated)
         let group = Int(CPU_GROUP)
         precision =
             switch wanted {
             case .stored: .stored
-            case .bfloat16: isBF16 ? .bfloat16 : .stored
+            case .bfloat16: first.isTransposed ? .stored : .bfloat16
             case .int8, .int4: first.isTransposed || inputs % group > 0 ? .stored : wanted
             }
+        dtype = isBF16 || precision == .bfloat16 ? .bfloat16 : .float32
         let panelBytes =
             switch precision {
             // Bfloat16 inputs come in pairs.
-            case .stored, .bfloat16: Int(CPU_PANEL) * (isBF16 ? (inputs + 1) / 2 * 2 : inputs) * dtype.size
+            case .stored, .bfloat16: Int(CPU_PANEL) * (dtype == .bfloat16 ? (inputs + 1) / 2 * 2 : inputs) * dtype.size
             case .int8: Int(CPU_PANEL) * inputs / group * (2 + group)
             case .int4: Int(CPU_PANEL) * inputs / group * (2 + group / 2)
             }

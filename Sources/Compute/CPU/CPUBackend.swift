@@ -10,7 +10,7 @@ internal import CPUKernels
 internal import Experts
 
 /// Computes on the CPU, with the best instruction set that this machine has.
-public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but for the pool, which has one caller
+public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at a time, as the pool has
     public let device: DeviceDescription
     private let pool: WorkerPool
     let kernels: cpu_kernels
@@ -20,8 +20,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
     /// Multiply-adds that make a range worth handing to another thread: a microsecond or two of work.
     private static let worthwhile = 1 << 16
 
-    /// A backend with `threads` threads (nil takes as many as `Processors` says) and the instruction set `avx512`, `avx2` or
-    /// `baseline` (nil takes the best); nil when this machine lacks `instructionSet`. `pinsThreads` as for `WorkerPool`.
+    /// A backend with `threads` threads (nil takes as many as `Processors` says) and the instruction set `avx512bf16`, `avx512`,
+    /// `avx2` or `baseline` (nil takes the best); nil when this machine lacks `instructionSet`. `pinsThreads` as for `WorkerPool`.
     public init?(threads: Int? = nil, instructionSet: String? = nil, pinsThreads: Bool = false) {
         guard let table = cpu_kernels_named(instructionSet) else { return nil }
         kernels = table.pointee
@@ -134,7 +134,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // stateless but 
         let heads = weight.count
         precondition(
             x.width % heads == 0 && out.width % heads == 0 && weight.inputs <= x.width / heads
-                && weight.outputs <= out.width / heads && count <= min(x.rows, out.rows), "shapes of headLinear")
+                && weight.outputs <= out.width / heads && count <= min(x.rows, out.rows)
+                && weight.precision == .stored, "shapes of headLinear")
         run(
             kernels.head_linear,
             cpu_head_linear_args(
@@ -255,7 +256,7 @@ extension Matrix {
 }
 
 extension WeightPrecision {
-    /// The kernels' name for it; nil for what is not quantized.
+    /// The kernels' name for it; nil for what is as stored.
     var kernelType: cpu_type? {
         switch self {
         case .stored: nil

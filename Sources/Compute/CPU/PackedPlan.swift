@@ -19,7 +19,7 @@ public struct PackedPlan: Sendable, Equatable {
         for stack in matrices {
             for part in stack {
                 digest.add("\(part.tensor.name) \(part.tensor.dtype) \(part.tensor.shape) \(part.isTransposed)")
-                part.rows?.withUnsafeBytes { digest.add($0) }
+                for row in part.rows ?? [] { digest.add(UInt64(truncatingIfNeeded: row)) }
             }
         }
     }
@@ -34,8 +34,11 @@ public struct Digest: Sendable, Equatable {
 
     /// Adds `bytes`.
     public mutating func add(_ bytes: some Sequence<UInt8>) {
-        for byte in bytes { value = (value ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        for byte in bytes { add(UInt64(byte)) }
     }
+
+    /// Adds a number at once.
+    mutating func add(_ number: UInt64) { value = (value ^ number) &* 0x100_0000_01B3 }
 
     /// Adds `text` and its end.
     public mutating func add(_ text: String) {

@@ -16,7 +16,7 @@ internal import Synchronization
 #endif
 
 /// A fixed set of threads that run C kernels over ranges.
-public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written only while no chunk is claimable
+public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written only while no item is claimable
     /// Threads that compute, the caller's included.
     public let threadCount: Int
 
@@ -95,6 +95,7 @@ public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written
     /// Runs `kernel` over `items` items, fewer than 2³², which any thread may compute in ranges of at least `grain`.
     func run(_ kernel: cpu_kernel, _ arguments: UnsafeRawPointer, items: Int, grain: Int) {
         guard items > 0 else { return }
+        precondition(items < 1 << 32, "more items than a ticket counts")
         guard items > grain, threadCount > 1 else { return kernel(arguments, 0, items) }
         job = Job(kernel: kernel, arguments: arguments)
         self.grain.store(grain, ordering: .relaxed)

@@ -16,7 +16,7 @@ struct BenchModel: ParsableCommand {
             decode: one token for each of some sequences, logits and the best token included; prompt: so many tokens in one \
             pass. Tokens are random. Bytes are those that a pass must read: dense weights, the experts that its tokens \
             chose, keys and values. The limits are measured in turn with the passes: reading as many bytes, in pages like \
-            the weights', and float32 multiply-adds. limit: the time that the tighter of the two allows, of the time taken.
+            the weights', and multiply-adds of the numbers that are multiplied. limit: the time that the tighter of the two allows, of the time taken.
 
             Examples:
               switchyard bench model
@@ -43,7 +43,7 @@ struct BenchModel: ParsableCommand {
             "CPU threads that compute. (default: one for each CPU that the process may use)", valueName: "count"))
     var threads: Int?
 
-    @Option(help: ArgumentHelp("avx512, avx2 or baseline. (default: the best)", valueName: "name"))
+    @Option(help: ArgumentHelp("avx512bf16, avx512, avx2 or baseline. (default: the best)", valueName: "name"))
     var instructionSet: String?
 
     @Option(help: ArgumentHelp("Sequences that decode together; 0 for none.", valueName: "list"))
