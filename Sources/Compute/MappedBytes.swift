@@ -12,16 +12,17 @@ public final class MappedBytes: @unchecked Sendable {  // immutable after init
     public let bytes: UnsafeRawBufferPointer
     /// Where they come from, for messages.
     public let name: String
+    /// Which file it is, as it was when it was opened; nil for what is no file.
+    public let identity: FileIdentity?
     private let ownsMapping: Bool
-    /// Whether what is forgotten can be read again.
-    private let isFile: Bool
+    private static let pageSize = Int(sysconf(Int32(_SC_PAGESIZE)))
 
     /// Bytes that outlive the process's need for them, such as data embedded in the binary.
     public init(permanent bytes: UnsafeRawBufferPointer, name: String) {
         self.bytes = bytes
         self.name = name
+        identity = nil
         ownsMapping = false
-        isFile = false
     }
 
     /// Memory of its own, which `fill` writes once.
@@ -29,10 +30,10 @@ public final class MappedBytes: @unchecked Sendable {  // immutable after init
     /// - Throws: `FileError` when there is not enough memory.
     public init(byteCount: Int, name: String, fill: (UnsafeMutableRawBufferPointer) -> Void) throws(FileError) {
         self.name = name
+        identity = nil
         guard byteCount > 0 else {
             bytes = UnsafeRawBufferPointer(start: nil, count: 0)
             ownsMapping = false
-            isFile = false
             return
         }
         guard
@@ -42,15 +43,15 @@ public final class MappedBytes: @unchecked Sendable {  // immutable after init
         fill(UnsafeMutableRawBufferPointer(start: base, count: byteCount))
         bytes = UnsafeRawBufferPointer(start: base, count: byteCount)
         ownsMapping = true
-        isFile = false
     }
 
     /// Tells the system that the bytes in `range` will not be read soon: a file's pages then take no memory of ours.
     func forget(_ range: Range<Int>) {
-        guard ownsMapping, let base = bytes.baseAddress else { return }
-        let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+        // What is no file cannot be read again.
+        guard identity != nil, let base = bytes.baseAddress else { return }
+        let page = Self.pageSize
         let (first, last) = ((range.lowerBound + page - 1) / page * page, range.upperBound / page * page)
-        guard isFile, last > first else { return }
+        guard last > first else { return }
         madvise(UnsafeMutableRawPointer(mutating: base + first), last - first, MADV_DONTNEED)
     }
 
@@ -72,28 +73,30 @@ public final class MappedBytes: @unchecked Sendable {  // immutable after init
         guard status.st_mode & S_IFMT == S_IFREG else { throw FileError(path: path, reason: "not a regular file") }
         let size = Int(status.st_size)
         name = path
+        identity = FileIdentity(status)
         guard size > 0 else {
             bytes = UnsafeRawBufferPointer(start: nil, count: 0)
             ownsMapping = false
-            isFile = false
             return
         }
         let place = usesHugePages ? Self.reserve(size) : nil
         let flags = place == nil ? MAP_PRIVATE : MAP_PRIVATE | MAP_FIXED
         guard let base = mmap(place, size, PROT_READ, flags, descriptor, 0), base != MAP_FAILED else {
-            throw FileError(path: path, reason: String(cString: strerror(errno)))
+            let reason = String(cString: strerror(errno))
+            if let place { munmap(place, size) }
+            throw FileError(path: path, reason: reason)
         }
         #if canImport(Glibc)
             if usesHugePages { madvise(base, size, MADV_HUGEPAGE) }
         #endif
         bytes = UnsafeRawBufferPointer(start: base, count: size)
         ownsMapping = true
-        isFile = true
     }
 
     /// Addresses for `byteCount` bytes that begin where a huge page does; nil if there are none.
-    private static func reserve(_ byteCount: Int) -> UnsafeMutableRawPointer? {
+    static func reserve(_ byteCount: Int) -> UnsafeMutableRawPointer? {
         let page = Storage.hugePage
+        guard byteCount <= Int.max - 2 * page else { return nil }  // a sparse file; the sums below would overflow
         let length = (byteCount + page - 1) / page * page
         guard
             let start = mmap(nil, length + page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), start != MAP_FAILED
@@ -103,7 +106,7 @@ public final class MappedBytes: @unchecked Sendable {  // immutable after init
         if first > start { munmap(start, first - start) }
         let rest = page - (first - start)
         if rest > 0 { munmap(first + length, rest) }
-        let tail = (byteCount + 4095) / 4096 * 4096
+        let tail = (byteCount + pageSize - 1) / pageSize * pageSize
         if tail < length { munmap(first + tail, length - tail) }
         return first
     }
@@ -112,6 +115,24 @@ public final class MappedBytes: @unchecked Sendable {  // immutable after init
         if ownsMapping, let base = bytes.baseAddress {
             munmap(UnsafeMutableRawPointer(mutating: base), bytes.count)
         }
+    }
+}
+
+/// What tells a file from every other, and from itself before it was written to.
+public struct FileIdentity: Hashable, Sendable, CustomStringConvertible {
+    /// Its length, when it was written to and when it or its name last changed, its device and its number there.
+    public let description: String
+
+    init(_ status: stat) {
+        #if canImport(Glibc)
+            let (modified, changed) = (status.st_mtim, status.st_ctim)
+        #else
+            let (modified, changed) = (status.st_mtimespec, status.st_ctimespec)
+        #endif
+        description = """
+            \(status.st_size) bytes, modified \(modified.tv_sec) s \(modified.tv_nsec) ns, \
+            changed \(changed.tv_sec) s \(changed.tv_nsec) ns, device \(status.st_dev), inode \(status.st_ino)
+            """
     }
 }
 

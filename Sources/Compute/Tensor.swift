@@ -12,6 +12,8 @@ public struct Tensor: Sendable {
     public let shape: [Int]
     /// Where it was read from, for messages.
     public var file: String { owner.name }
+    /// Which file that was; nil for what was read from none.
+    public var fileIdentity: FileIdentity? { owner.identity }
     private let owner: MappedBytes
     private let offset: Int
     /// The factors of an 8-bit matrix.
@@ -48,6 +50,9 @@ public struct Tensor: Sendable {
     public func scaleShape(_ blocks: ScaleBlocks) -> [Int] {
         [(shape[0] + blocks.rows - 1) / blocks.rows, (shape[1] + blocks.columns - 1) / blocks.columns]
     }
+
+    /// How the scales of this matrix lie, if it has any.
+    var scaleBlocks: ScaleBlocks? { scales?.blocks }
 
     /// This matrix, each element multiplied by the scale of its block.
     ///

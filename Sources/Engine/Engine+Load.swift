@@ -72,7 +72,7 @@ extension Engine {
                 checkpoint ?? DummyWeights(numbers, seed: configuration.randomSeed, lanes: backend.lanes)
             var cache: PackedCache?
             if let directory = configuration.packedCache {
-                cache = try PackedCache(
+                cache = PackedCache(
                     directory: directory, files: files, weights: source, survey: survey,
                     precision: configuration.precision, backend: backend)
             }

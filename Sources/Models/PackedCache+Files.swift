@@ -11,32 +11,31 @@ public import Compute
 extension PackedCache {
     /// The packed weights of `files` in `directory`; nil for weights that come from no files: made up, or embedded.
     ///
-    /// One file for each folder, precision and instruction set. The checkpoint is known by its files' names, sizes and times.
-    ///
-    /// - Throws: `FileError` when a file of the checkpoint cannot be looked at.
+    /// One file for each folder, precision and instruction set. The checkpoint is known by its files as they were when they
+    /// were mapped, and by which of them holds each tensor; of `config.json`, what matters is in the survey's plan.
     public convenience init?(
         directory: String, files: ModelFiles, weights: any WeightSource, survey: WeightSurvey,
         precision: WeightPrecision, backend: CPUBackend
-    ) throws(FileError) {
+    ) {
         guard let checkpoint = weights as? Checkpoint, !files.isEmbedded else { return nil }
+        var lines: Set<String> = []
+        var places = Digest()
+        for (name, tensor) in checkpoint.tensors.sorted(by: { $0.key < $1.key }) {
+            guard let identity = tensor.fileIdentity else { return nil }
+            let line = "file \(tensor.file.split(separator: "/").last ?? ""), \(identity)\n"
+            lines.insert(line)
+            places.add(name)
+            places.add(line)
+        }
+        let source = """
+            precision \(precision)
+            \(lines.sorted().joined())tensors \(String(places.value, radix: 16))
+
+            """
         // The same file however the folder is named.
         let resolved = realpath(files.path, nil)
         defer { free(resolved) }
         let folder = resolved.map { String(cString: $0) } ?? files.path
-        var source = "precision \(precision)\n"
-        for file in Set(checkpoint.tensors.values.map(\.file)).sorted() + [files.location(of: "config.json")] {
-            var status = stat()
-            guard stat(file, &status) == 0 else {
-                throw FileError(path: file, reason: String(cString: strerror(errno)))
-            }
-            #if canImport(Glibc)
-                let time = status.st_mtim
-            #else
-                let time = status.st_mtimespec
-            #endif
-            let name = file.split(separator: "/").last ?? ""
-            source += "file \(name), \(status.st_size) bytes, of \(time.tv_sec) s \(time.tv_nsec) ns\n"
-        }
         var place = Digest()
         place.add(folder)
         let name = folder.split(separator: "/").last ?? "model"

@@ -84,10 +84,10 @@ private let rows = 50
     func unaligned(dtype: DType, padding: Int) throws {
         let backend = try #require(CPUBackend(threads: 1))
         var generator = SeededGenerator(seed: 3)
-        let values = randomFloats(33 * 17, using: &generator)
-        let input = Buffer(randomFloats(17, using: &generator), width: 17)
+        let values = randomFloats(33 * 67, using: &generator)
+        let input = Buffer(randomFloats(67, using: &generator), width: 67)
         let results = try [0, padding].map { padding in
-            let weight = try TestWeight(dtype, shape: [33, 17], values: values, padding: padding)
+            let weight = try TestWeight(dtype, shape: [33, 67], values: values, padding: padding)
             let out = Buffer(rows: 1, width: 33)
             backend.linear(
                 input, count: 1, weight: backend.makeMatrix([[weight.tensor]], gated: false), bias: nil, out: out,

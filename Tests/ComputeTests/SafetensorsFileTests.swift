@@ -248,6 +248,26 @@ struct BadHeader: CustomTestStringConvertible, Sendable {
         ) { try SafetensorsFile(empty) }
     }
 
+    @Test("a file is known by more than its path, length and age") func identity() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path(of: "file")
+        func identity(_ byte: UInt8, options: Data.WritingOptions) throws -> FileIdentity {
+            try Data([byte]).write(to: URL(fileURLWithPath: path), options: options)
+            let old = Date(timeIntervalSince1970: 1_000_000)
+            try FileManager.default.setAttributes([.modificationDate: old], ofItemAtPath: path)
+            return try #require(try MappedBytes(path: path).identity)
+        }
+        let first = try identity(1, options: [])
+        #expect(try MappedBytes(path: path, usesHugePages: true).identity == first)
+        #expect(try identity(2, options: .atomic) != first)
+        #expect(MappedBytes(permanent: UnsafeRawBufferPointer(start: nil, count: 0), name: "").identity == nil)
+    }
+
+    @Test("no addresses are reserved for more bytes than there are", arguments: [0, 1, 2 << 20, 4 << 20, 8 << 20])
+    func endless(less: Int) {
+        #expect(MappedBytes.reserve(Int.max - less) == nil)
+    }
+
     @Test("what is no readable file is refused with the reason", .timeLimit(.minutes(1))) func bad() throws {
         let folder = try TemporaryFolder()
         let missing = folder.path(of: "missing")

@@ -34,6 +34,24 @@ private func contents(_ matrix: Matrix, on backend: CPUBackend) -> [[Float]] {
         }
     }
 
+    @Test("blocks of scales are part of a plan, however many there are")
+    func plannedScales() throws {
+        var writer = SafetensorsWriter()
+        writer.add("weight", dtype: "F8_E4M3", shape: [16, 16], bytes: [UInt8](repeating: 0, count: 256))
+        writer.add(
+            "scales", dtype: "F32", shape: [4, 3], bytes: SafetensorsWriter.float32([Float](repeating: 1, count: 12)))
+        let tensors = try SafetensorsFile(mapped(writer.file())).tensors
+        let (weight, scales) = (try #require(tensors["weight"]), try #require(tensors["scales"]))
+        func plan(_ blocks: ScaleBlocks) -> PackedPlan {
+            let layout = CPULayoutSize()
+            _ = layout.makeMatrix([[TensorRows(weight.scaled(by: scales, blocks: blocks))]], gated: false)
+            return layout.plan
+        }
+        let five = ScaleBlocks(rows: 5, columns: 7)
+        #expect(plan(five) == plan(five) && plan(five) != plan(ScaleBlocks(rows: 4, columns: 7)))
+        #expect(plan(five) != plan(ScaleBlocks(rows: 5, columns: 6)))
+    }
+
     @Test("every 8-bit float widens exactly, times the scale of its block", arguments: instructionSets)
     func eightBits(instructionSet: String) throws {
         let backend = try makeBackend(instructionSet)

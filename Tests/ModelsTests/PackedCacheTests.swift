@@ -20,21 +20,40 @@ import Testing
         /// Folder of the packed weights, which does not exist at first.
         var directory: String { (folder?.path ?? "/no/such") + "/deep/er" }
 
-        /// Loads the model: logits of a prompt, and what became of the packed weights.
-        func load(_ precision: WeightPrecision = .stored) throws -> (logits: [[Float]], outcome: PackedCache.Outcome) {
+        /// Its weights.
+        var shard: URL { URL(fileURLWithPath: model.path).appending(path: "model.safetensors") }
+
+        /// Writes the weights with another sign of the last, in place or as another file.
+        func change(_ options: Data.WritingOptions = []) throws {
+            var bytes = try Data(contentsOf: shard)
+            bytes[bytes.endIndex - 1] ^= 0x80
+            try bytes.write(to: shard, options: options)
+        }
+
+        /// Loads the model: logits of a prompt, and what became of the packed weights. Calls `mapped` when the checkpoint is
+        /// open, and `packed` with the name of the file that is being written when all matrices are in it.
+        func load(
+            _ precision: WeightPrecision = .stored, mapped: () throws -> Void = {},
+            packed: @escaping (_ partial: String) throws -> Void = { _ in }
+        ) throws -> (logits: [[Float]], outcome: PackedCache.Outcome) {
             let files = try ModelFiles(directory: model.path)
             let checkpoint = try Checkpoint(files)
             let survey = WeightSurvey(try ModelConfiguration(files), of: checkpoint, precision: precision)
+            try mapped()
             var outcome: PackedCache.Outcome?
-            let runner = try TestRunner(files, threads: 2, precision: precision, limit: 64) { backend in
+            let runner = try TestRunner(
+                files, weights: checkpoint, threads: 2, precision: precision, limit: 64
+            ) { backend in
                 let cache = try #require(
-                    try PackedCache(
+                    PackedCache(
                         directory: directory, files: files, weights: checkpoint, survey: survey,
                         precision: precision, backend: backend))
                 return (
                     cache,
                     {
-                        _ = cache.finish(); outcome = cache.outcome
+                        #expect(throws: Never.self) { try packed(cache.path + ".partial") }
+                        _ = cache.finish()
+                        outcome = cache.outcome
                     }
                 )
             }
@@ -112,21 +131,78 @@ import Testing
         #expect(try test.load().outcome == .mapped)
     }
 
-    @Test("weights that change are packed again")
-    func stale() throws {
+    @Test(
+        "weights that change are packed again, be they as many and as old", arguments: [Data.WritingOptions.atomic, []])
+    func stale(options: Data.WritingOptions) throws {
         let test = try Case()
+        let old: [FileAttributeKey: Any] = [.modificationDate: Date(timeIntervalSince1970: 1_000_000)]
+        try FileManager.default.setAttributes(old, ofItemAtPath: test.shard.path)
         let first = try test.load()
-        let shard = URL(fileURLWithPath: test.model.path).appending(path: "model.safetensors")
-        var bytes = try Data(contentsOf: shard)
-        // A weight at the end of the file, its sign.
-        bytes[bytes.endIndex - 1] ^= 0x80
-        try bytes.write(to: shard)
-        try FileManager.default.setAttributes(
-            [.modificationDate: Date(timeIntervalSince1970: 1_000_000)], ofItemAtPath: shard.path)
+        try test.change(options)
+        try FileManager.default.setAttributes(old, ofItemAtPath: test.shard.path)
         let second = try test.load()
         #expect(second.outcome == .written(why: "it holds other weights"))
         #expect(try test.load().logits == second.logits)
         #expect(first.logits.count == second.logits.count)
+    }
+
+    @Test("weights that are replaced after they were mapped are not taken for those that were packed")
+    func replaced() throws {
+        let test = try Case()
+        let first = try test.load(mapped: { try test.change(.atomic) })
+        #expect(first.outcome == .written(why: "no such file"))
+        #expect(first.logits == (try Case().load().logits))
+        #expect(try test.load().outcome == .written(why: "it holds other weights"))
+        #expect(try test.load().outcome == .mapped)
+    }
+
+    @Test("a tensor that comes from another shard is packed again")
+    func moved() throws {
+        let test = try Case()
+        let names = try Checkpoint(ModelFiles(directory: test.model.path)).tensors.keys.sorted()
+        for shard in ["a", "b"] {
+            try FileManager.default.copyItem(atPath: test.shard.path, toPath: test.model.path(of: shard))
+        }
+        try test.model.remove("model.safetensors")
+        func load(other: String) throws -> PackedCache.Outcome {
+            var map = Dictionary(uniqueKeysWithValues: names.map { ($0, "a") })
+            map[other] = "b"
+            try test.model.write(JSONEncoder().encode(["weight_map": map]), to: "model.safetensors.index.json")
+            return try test.load().outcome
+        }
+        #expect(try load(other: names[0]) == .written(why: "no such file"))
+        #expect(try load(other: names[1]) == .written(why: "it holds other weights"))
+        #expect(try load(other: names[1]) == .mapped)
+    }
+
+    @Test("a config.json that says the same changes nothing")
+    func configuration() throws {
+        let test = try Case()
+        _ = try test.load()
+        let file = test.model.path(of: "config.json")
+        try test.model.write(Data(contentsOf: URL(fileURLWithPath: file)) + [0x0A], to: "config.json")
+        #expect(try test.load().outcome == .mapped)
+    }
+
+    @Test("the identity is written last, and only the file that was written gets the name")
+    func complete() throws {
+        let test = try Case()
+        let replaced = try test.load(packed: { partial in
+            let file = URL(fileURLWithPath: partial)
+            #expect(try Data(contentsOf: file).prefix(4096) == Data(count: 4096))
+            try Data("other".utf8).write(to: file, options: .atomic)
+        })
+        guard case .unused(let why) = replaced.outcome else {
+            Issue.record("\(replaced.outcome)")
+            return
+        }
+        #expect(why.hasSuffix(".partial was replaced while it was written"), "\(why)")
+        let names = try FileManager.default.contentsOfDirectory(atPath: test.directory)
+        #expect(names.count == 1 && names[0].hasSuffix(".partial"), "\(names)")
+        let other = URL(fileURLWithPath: test.directory).appending(path: try #require(names.first))
+        #expect(try Data(contentsOf: other) == Data("other".utf8))
+        #expect(try test.load().logits == replaced.logits)
+        #expect(try test.load().outcome == .mapped)
     }
 
     @Test("what a start that was cut short left behind is written over; what another process writes is left alone")
@@ -176,7 +252,7 @@ import Testing
         let survey = WeightSurvey(try ModelConfiguration(folder), of: checkpoint)
         let backend = try #require(CPUBackend(threads: 1))
         defer { backend.stop() }
-        let cache = try PackedCache(
+        let cache = PackedCache(
             directory: "/no/such", files: files, weights: checkpoint, survey: survey, precision: .stored,
             backend: backend)
         #expect(cache == nil)

@@ -19,8 +19,9 @@ final class TestRunner {
     private let limit: Int
 
     init(
-        _ files: ModelFiles, threads: Int = 1, instructionSet: String? = nil, precision: WeightPrecision = .stored,
-        limit: Int = 256, layout: (CPUBackend) throws -> (any WeightLayout, completed: () -> Void) = { ($0, {}) }
+        _ files: ModelFiles, weights: Checkpoint? = nil, threads: Int = 1, instructionSet: String? = nil,
+        precision: WeightPrecision = .stored, limit: Int = 256,
+        layout: (CPUBackend) throws -> (any WeightLayout, completed: () -> Void) = { ($0, {}) }
     ) throws {
         let configuration = try ModelConfiguration(files)
         guard let backend = CPUBackend(threads: threads, instructionSet: instructionSet) else {
@@ -28,7 +29,7 @@ final class TestRunner {
         }
         self.backend = backend
         let (layout, completed) = try layout(backend)
-        let loader = WeightLoader(try Checkpoint(files), backend: layout, precision: precision)
+        let loader = WeightLoader(try weights ?? Checkpoint(files), backend: layout, precision: precision)
         model = try ModelRegistry.load(configuration, weights: loader, positions: limit, file: files.path)
         completed()
         workspace = Workspace(configuration, tokens: limit, logitRows: limit)

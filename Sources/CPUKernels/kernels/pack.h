@@ -115,6 +115,9 @@ INLINE void transpose(i16 v[16]) {
     }
 }
 
+// Words of a checkpoint, which may begin at any byte of it.
+typedef i16 i16_anywhere __attribute__((aligned(1)));
+
 // A panel of bf16 rows as they are, two inputs to a word: sixteen words of sixteen rows at a time, because rows often lie a
 // power of two apart, which a cache keeps few of.
 static void interleave(const cpu_row *rows, ptrdiff_t inputs, uint32_t *panel) {
@@ -124,7 +127,7 @@ static void interleave(const cpu_row *rows, ptrdiff_t inputs, uint32_t *panel) {
             i16 v[CPU_LANES];
             for (int r = 0; r < CPU_LANES; r++) {
                 const char *row = rows[half + r].elements;
-                v[r] = row ? *(const i16_unaligned *)(row + 4 * pair) : (i16){};
+                v[r] = row ? *(const i16_anywhere *)(row + 4 * pair) : (i16){};
             }
             transpose(v);
             for (int k = 0; k < CPU_LANES; k++) *(i16_unaligned *)(panel + (pair + k) * CPU_PANEL + half) = v[k];

@@ -2,9 +2,9 @@
 //
 // Owner: whoever loads a model; one model.
 // File: the identity, a text that says what the file holds, with zeros to a multiple of 4096 bytes; then the matrices, in the
-//       order in which the model loads them, each at a multiple of 4096. It is written as `.partial`, locked, and renamed
-//       when it is complete and on disk; one whose identity differs in a byte, or whose length is not that of its plan, is
-//       remade. The weights themselves are not checked again.
+//       order in which the model loads them, each at a multiple of 4096. It is written as `.partial`, locked; the identity
+//       comes last, when the matrices are on disk, and the name when that is. One whose identity differs in a byte, or whose
+//       length is not that of its plan, is remade. The weights themselves are not checked again.
 // Pages: what was written leaves memory when it is on disk, so that no copy of the weights stays beside the one in use, and
 //        the next start reads huge pages where the file system has them.
 
@@ -118,16 +118,21 @@ public final class PackedCache: WeightLayout {
             let descriptor = Darwin.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o644)
         #endif
         guard descriptor >= 0 else { return -1 }
-        var (opened, named) = (stat(), stat())
         // Whoever had the lock may have given the file its final name meanwhile.
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0, fstat(descriptor, &opened) == 0, stat(path, &named) == 0,
-            opened.st_ino == named.st_ino, ftruncate(descriptor, 0) == 0
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0, isOpen(path, as: descriptor), ftruncate(descriptor, 0) == 0
         else {
             close(descriptor)
             errno = EBUSY
             return -1
         }
         return descriptor
+    }
+
+    /// Whether `path` names the file that is open as `descriptor`, and no other.
+    private static func isOpen(_ path: String, as descriptor: Int32) -> Bool {
+        var (opened, named) = (stat(), stat())
+        return fstat(descriptor, &opened) == 0 && lstat(path, &named) == 0
+            && opened.st_dev == named.st_dev && opened.st_ino == named.st_ino
     }
 
     /// Begins a new file under a temporary name.
@@ -147,7 +152,6 @@ public final class PackedCache: WeightLayout {
             let status = posix_fallocate(descriptor, 0, header.count + Int(plan.byteCount))
             if status == ENOSPC || status == EFBIG { return abandon(status) }
         #endif
-        header.withUnsafeBytes { write($0, at: 0) }
     }
 
     private func write(_ bytes: UnsafeRawBufferPointer, at place: Int) {
@@ -165,8 +169,9 @@ public final class PackedCache: WeightLayout {
     private func abandon(_ code: Int32?) {
         if let code { outcome = .unused(why: "\(path): \(String(cString: strerror(code)))") }
         guard let output else { return }
+        // Before the lock goes: the next file of this name is another's.
+        if Self.isOpen(output.path, as: output.descriptor) { unlink(output.path) }
         close(output.descriptor)
-        unlink(output.path)
         self.output = nil
     }
 
@@ -200,9 +205,15 @@ public final class PackedCache: WeightLayout {
     private func complete() {
         guard let output else { return }
         precondition(offset == header.count + Int(plan.byteCount), "not the matrices of the plan")
-        guard ftruncate(output.descriptor, offset) == 0, fsync(output.descriptor) == 0,
-            rename(output.path, path) == 0
-        else { return abandon(errno) }
+        guard ftruncate(output.descriptor, offset) == 0, fsync(output.descriptor) == 0 else { return abandon(errno) }
+        header.withUnsafeBytes { write($0, at: 0) }
+        guard self.output != nil else { return }
+        guard fsync(output.descriptor) == 0 else { return abandon(errno) }
+        guard Self.isOpen(output.path, as: output.descriptor) else {
+            outcome = .unused(why: "\(output.path) was replaced while it was written")
+            return abandon(nil)
+        }
+        guard rename(output.path, path) == 0 else { return abandon(errno) }
         #if canImport(Glibc)
             posix_fadvise(output.descriptor, 0, 0, POSIX_FADV_DONTNEED)
         #endif

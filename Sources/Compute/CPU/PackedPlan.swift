@@ -4,7 +4,7 @@
 public struct PackedPlan: Sendable, Equatable {
     /// Bytes in a file, where each begins at a multiple of a page.
     public private(set) var byteCount = 0.0
-    /// A hash of all that decides their bytes beside the weights themselves: names, rows, types, layouts.
+    /// A hash of all that decides their bytes beside the weights themselves: names, rows, types, scales, layouts.
     public private(set) var digest = Digest()
 
     static let page = 4096
@@ -19,6 +19,7 @@ public struct PackedPlan: Sendable, Equatable {
         for stack in matrices {
             for part in stack {
                 digest.add("\(part.tensor.name) \(part.tensor.dtype) \(part.tensor.shape) \(part.isTransposed)")
+                if let blocks = part.tensor.scaleBlocks { digest.add("\(blocks.rows) \(blocks.columns)") }
                 for row in part.rows ?? [] { digest.add(UInt64(truncatingIfNeeded: row)) }
             }
         }

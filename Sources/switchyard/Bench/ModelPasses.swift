@@ -43,7 +43,7 @@ final class ModelPasses {
         if let problem = survey.problems.first { throw problem }
         var packed: PackedCache?
         if let packedCache {
-            packed = try PackedCache(
+            packed = PackedCache(
                 directory: packedCache, files: files, weights: source, survey: survey, precision: precision,
                 backend: backend)
         }
