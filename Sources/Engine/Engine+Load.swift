@@ -32,7 +32,7 @@ extension Engine {
     ///   - report: called with what became of `configuration.packedCache`, on the engine's thread.
     /// - Returns: an engine at rest.
     /// - Throws: `ModelFileError` that names file, tensor, found and expected, or `EngineError.notEnoughMemory`, or
-    ///   `ExpertFileError` for a placement that does not fit the model, or `FileError` for a file that vanished.
+    ///   `ExpertFileError` for a placement that does not fit the model.
     public static func load(
         _ files: ModelFiles, configuration: EngineConfiguration = EngineConfiguration(), threads: Int? = nil,
         progress: @escaping @Sendable (LoadProgress) -> Void = { _ in },
