@@ -10,9 +10,10 @@ sequences behind a context) and llama-bench (prompt). Run it on a quiet machine;
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
+
+import alternate
 
 TOKENS = 16  # that llama-batched-bench decodes of each sequence
 
@@ -56,35 +57,15 @@ def theirs(args, gguf):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--switchyard", default=".build/release/switchyard", help="our binary (%(default)s)")
-    parser.add_argument("--llama", required=True, help="folder of llama-bench and llama-batched-bench")
-    parser.add_argument("--model", required=True, help="Hugging Face folder")
-    parser.add_argument("--gguf", required=True, action="append", help="the same model for llama.cpp; may be repeated")
+    alternate.add_arguments(parser, "llama-bench and llama-batched-bench")
     parser.add_argument("--batch", default="1,4,8,16,32", help="sequences that decode together (%(default)s)")
     parser.add_argument("--prompt", default="512", help="tokens in a prompt (%(default)s)")
     parser.add_argument("--context", type=int, default=128, help="tokens before those decoded (%(default)s)")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="(%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
     parser.add_argument("--ours", default="--seconds 1", help="further arguments for bench model (%(default)s)")
     args = parser.parse_args()
-    engines = ["switchyard", *map(os.path.basename, args.gguf)]
-    rounds = {engine: [] for engine in engines}
-    for number in range(args.rounds):
-        for engine, gguf in zip(engines, [None, *args.gguf]):
-            print(f"\rround {number + 1} of {args.rounds}: {engine}\033[K", end="", file=sys.stderr, flush=True)
-            rounds[engine].append(theirs(args, gguf) if gguf else ours(args))
-    print(file=sys.stderr)
+    middle = alternate.medians(args, lambda gguf, _: theirs(args, gguf) if gguf else ours(args))
     print("tokens/s, medians; ratio: switchyard to it")
-    rows = [["", "switchyard", *(cell for engine in engines[1:] for cell in (engine, "ratio"))]]
-    for case in rounds["switchyard"][0]:
-        middle = {engine: statistics.median(found[case] for found in rounds[engine]) for engine in engines}
-        row = [f"{case[0]} {case[1]}", f"{middle['switchyard']:.1f}"]
-        for engine in engines[1:]:
-            row += [f"{middle[engine]:.1f}", f"{middle['switchyard'] / middle[engine]:.2f} x"]
-        rows.append(row)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+    alternate.show(args, middle)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ import argparse
 import json
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
+
+import alternate
 
 
 def free_port():
@@ -72,7 +73,8 @@ def measure(args, gguf, number):
             if report["failed"]:
                 sys.exit(f"{server.args[0]}: {report['problems']}")
             # Exactly so many tokens were asked for; a server may send several as one piece of text.
-            found[clients] = (prompts * args.output_len / report["duration"], report["ttft_ms"]["median"])
+            found[f"{clients} clients", "tokens/s"] = prompts * args.output_len / report["duration"]
+            found[f"{clients} clients", "ms to first"] = report["ttft_ms"]["median"]
     finally:
         server.terminate()
         try:
@@ -85,40 +87,18 @@ def measure(args, gguf, number):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--switchyard", default=".build/release/switchyard", help="our binary (%(default)s)")
-    parser.add_argument("--llama", required=True, help="folder of llama-server")
-    parser.add_argument("--model", required=True, help="Hugging Face folder")
-    parser.add_argument("--gguf", required=True, action="append", help="the same model for llama-server; may be repeated")
+    alternate.add_arguments(parser, "llama-server")
     parser.add_argument("--clients", default=[1, 4, 8], type=lambda text: [int(n) for n in text.split(",")],
                         help="requests under way (1,4,8)")
     parser.add_argument("--prompts", type=int, default=12, help="requests at least (%(default)s)")
     parser.add_argument("--input-len", type=int, default=32, help="tokens of a prompt (%(default)s)")
     parser.add_argument("--output-len", type=int, default=32, help="tokens generated (%(default)s)")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="(%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="(%(default)s)")
     parser.add_argument("--ours", default="", help="further arguments for serve, such as --quantization int8")
     parser.add_argument("--theirs", default="", help="further arguments for llama-server")
     args = parser.parse_args()
-    engines = [None, *args.gguf]
-    rounds = {engine: [] for engine in engines}
-    for number in range(args.rounds):
-        for engine in engines:
-            name = os.path.basename(engine) if engine else "switchyard"
-            print(f"\rround {number + 1} of {args.rounds}: {name}\033[K", end="", file=sys.stderr, flush=True)
-            rounds[engine].append(measure(args, engine, number))
-    print(file=sys.stderr)
+    middle = alternate.medians(args, lambda gguf, number: measure(args, gguf, number))
     print(f"{args.input_len} prompt tokens, {args.output_len} generated; medians of {args.rounds} rounds; ratio: switchyard to it")
-    rows = [["clients", "", "switchyard", *(cell for gguf in args.gguf for cell in (os.path.basename(gguf), "ratio"))]]
-    for clients in args.clients:
-        for kind, name in enumerate(("tokens/s", "ms to first")):
-            middle = {e: statistics.median(found[clients][kind] for found in rounds[e]) for e in engines}
-            row = [str(clients), name, f"{middle[None]:.1f}"]
-            for gguf in args.gguf:
-                row += [f"{middle[gguf]:.1f}", f"{middle[None] / middle[gguf]:.2f} x"]
-            rows.append(row)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+    alternate.show(args, middle)
 
 
 if __name__ == "__main__":

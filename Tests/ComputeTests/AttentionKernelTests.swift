@@ -17,7 +17,7 @@ struct HeadShape: CustomTestStringConvertible, Sendable {
 private struct TestSequences {
     let shape: HeadShape
     let lengths: [Int]
-    var tokens = TestTokens()
+    var tokens: TestTokens
     let cache: KVCache
     /// Queries, keys and values as they go into `rotate`, `[N, width]`.
     let qkv: [Float]
@@ -25,22 +25,9 @@ private struct TestSequences {
     init(_ shape: HeadShape, lengths: [Int], using generator: inout SeededGenerator) {
         self.shape = shape
         self.lengths = lengths
-        let pages = lengths.map { ($0 + KVCache.pageSize - 1) / KVCache.pageSize }
-        tokens.tableStride = (pages.max() ?? 0) + 1
-        // A page that nobody owns behind each table's end: it must not be read.
-        let total = pages.reduce(0, +) + 1
-        var free = (0..<total - 1).map(Int32.init).shuffled(using: &generator)
-        tokens.pageTables = []
-        for (sequence, length) in lengths.enumerated() {
-            tokens.ids += (0..<length).map(Int32.init)
-            tokens.positions += (0..<length).map(Int32.init)
-            tokens.sequences += Array(repeating: Int32(sequence), count: length)
-            tokens.pageTables += free.suffix(pages[sequence])
-            tokens.pageTables += Array(repeating: Int32(total - 1), count: tokens.tableStride - pages[sequence])
-            free.removeLast(pages[sequence])
-        }
+        tokens = TestTokens(scattering: lengths, using: &generator)
         cache = KVCache(
-            layers: 2, pages: total, shape: CacheShape(heads: shape.kvHeads, headDimension: shape.dimension))
+            layers: 2, pages: tokens.pageCount, shape: CacheShape(heads: shape.kvHeads, headDimension: shape.dimension))
         for buffer in cache.keys + cache.values {
             for index in 0..<buffer.rows * buffer.width { buffer.floats[index] = .nan }
         }

@@ -18,7 +18,7 @@ struct ExpandedWidths: CustomTestStringConvertible, Sendable {
 /// Sequences whose latents lie on pages in no order, and everything that attention over them takes.
 private struct ExpandedSequences {
     let shape: ExpandedWidths
-    var tokens = TestTokens()
+    var tokens: TestTokens
     let cache: KVCache
     let angles: RotaryTable
     let latent, keyRotary, query: [Float]
@@ -27,21 +27,9 @@ private struct ExpandedSequences {
 
     init(_ shape: ExpandedWidths, lengths: [Int], dtype: DType, using generator: inout SeededGenerator) throws {
         self.shape = shape
-        let pages = lengths.map { ($0 + KVCache.pageSize - 1) / KVCache.pageSize }
-        tokens.tableStride = (pages.max() ?? 0) + 1
-        let total = pages.reduce(0, +) + 1  // the last belongs to nobody
-        var free = (0..<total - 1).map(Int32.init).shuffled(using: &generator)
-        tokens.pageTables = []
-        for (sequence, length) in lengths.enumerated() {
-            tokens.ids += (0..<length).map(Int32.init)
-            tokens.positions += (0..<length).map(Int32.init)
-            tokens.sequences += Array(repeating: Int32(sequence), count: length)
-            tokens.pageTables += free.suffix(pages[sequence])
-            tokens.pageTables += Array(repeating: Int32(total - 1), count: tokens.tableStride - pages[sequence])
-            free.removeLast(pages[sequence])
-        }
+        tokens = TestTokens(scattering: lengths, using: &generator)
         cache = KVCache(
-            layers: 2, pages: total,
+            layers: 2, pages: tokens.pageCount,
             shape: CacheShape(heads: 1, headDimension: shape.rank + shape.rotary, hasValues: false))
         for buffer in cache.keys {
             for index in 0..<buffer.rows * buffer.width { buffer.floats[index] = .nan }

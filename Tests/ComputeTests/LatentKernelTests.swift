@@ -16,7 +16,7 @@ struct LatentWidths: CustomTestStringConvertible, Sendable {
 /// Sequences whose latents lie on pages in no order.
 private struct LatentSequences {
     let shape: LatentWidths
-    var tokens = TestTokens()
+    var tokens: TestTokens
     let cache: KVCache
     let angles: RotaryTable
     let latent, keyRotary, queryRotary: [Float]
@@ -25,21 +25,10 @@ private struct LatentSequences {
 
     init(_ shape: LatentWidths, lengths: [Int], using generator: inout SeededGenerator) {
         self.shape = shape
-        let pages = lengths.map { ($0 + KVCache.pageSize - 1) / KVCache.pageSize }
-        tokens.tableStride = (pages.max() ?? 0) + 1
-        let total = pages.reduce(0, +) + 1  // the last belongs to nobody
-        var free = (0..<total - 1).map(Int32.init).shuffled(using: &generator)
-        tokens.pageTables = []
-        for (sequence, length) in lengths.enumerated() {
-            tokens.ids += (0..<length).map(Int32.init)
-            tokens.positions += (0..<length).map(Int32.init)
-            tokens.sequences += Array(repeating: Int32(sequence), count: length)
-            tokens.pageTables += free.suffix(pages[sequence])
-            tokens.pageTables += Array(repeating: Int32(total - 1), count: tokens.tableStride - pages[sequence])
-            free.removeLast(pages[sequence])
-        }
+        tokens = TestTokens(scattering: lengths, using: &generator)
         cache = KVCache(
-            layers: 2, pages: total, shape: CacheShape(heads: 1, headDimension: shape.width, hasValues: false))
+            layers: 2, pages: tokens.pageCount,
+            shape: CacheShape(heads: 1, headDimension: shape.width, hasValues: false))
         for buffer in cache.keys {
             for index in 0..<buffer.rows * buffer.width { buffer.floats[index] = .nan }
         }

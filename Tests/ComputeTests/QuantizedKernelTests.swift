@@ -26,16 +26,7 @@ import Testing
             let out = Buffer(rows: rows, width: outputs, repeating: .nan)
             backend.linear(input, count: rows, weight: matrix, bias: nil, out: out, accumulate: false)
             let whole = out.values(rows: rows)
-            // One row at a time of the identity reads the weights as they are kept.
-            var kept: [Float] = []
-            for k in 0..<inputs {
-                var unit = [Float](repeating: 0, count: inputs)
-                unit[k] = 1
-                let column = Buffer(rows: 1, width: outputs)
-                backend.linear(
-                    Buffer(unit, width: inputs), count: 1, weight: matrix, bias: nil, out: column, accumulate: false)
-                kept += column.values(rows: 1)
-            }
+            let kept = backend.kept(matrix)
             // In steps of the largest weight's code: int8 cuts off one of 128 at most; int4 may choose a scale of nine steps,
             // of which the codes reach seven.
             let bound: Float = precision == .int8 ? 1.02 / 128 : 1.02 * 2 / 9

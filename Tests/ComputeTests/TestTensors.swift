@@ -110,6 +110,9 @@ struct TestTokens {
     var tableStride = 1
     var promptStart = 0
 
+    /// Pages of all sequences, and one that nobody owns.
+    var pageCount: Int { Int(pageTables.max() ?? 0) + 1 }
+
     func withLayout<Result>(_ body: (TokenLayout) throws -> Result) rethrows -> Result {
         try ids.withUnsafeBufferPointer { ids in
             try positions.withUnsafeBufferPointer { positions in
@@ -123,6 +126,40 @@ struct TestTokens {
                     }
                 }
             }
+        }
+    }
+}
+
+extension TestTokens {
+    /// Whole sequences of `lengths` tokens whose positions lie on pages in no order. The last page belongs to nobody: it is behind
+    /// each table's end, and must not be read.
+    init(scattering lengths: [Int], using generator: inout SeededGenerator) {
+        let pages = lengths.map { ($0 + KVCache.pageSize - 1) / KVCache.pageSize }
+        let last = pages.reduce(0, +)
+        var free = (0..<last).map(Int32.init).shuffled(using: &generator)
+        tableStride = (pages.max() ?? 0) + 1
+        pageTables = []
+        for (sequence, length) in lengths.enumerated() {
+            ids += (0..<length).map(Int32.init)
+            positions += (0..<length).map(Int32.init)
+            sequences += Array(repeating: Int32(sequence), count: length)
+            pageTables += free.suffix(pages[sequence])
+            pageTables += Array(repeating: Int32(last), count: tableStride - pages[sequence])
+            free.removeLast(pages[sequence])
+        }
+    }
+}
+
+extension CPUBackend {
+    /// The weights of `matrix` as they are kept, `[inputs, outputs]`: what one row at a time of the identity becomes.
+    func kept(_ matrix: Matrix) -> [Float] {
+        (0..<matrix.inputs).flatMap { k in
+            var unit = [Float](repeating: 0, count: matrix.inputs)
+            unit[k] = 1
+            let column = Buffer(rows: 1, width: matrix.outputs)
+            linear(
+                Buffer(unit, width: matrix.inputs), count: 1, weight: matrix, bias: nil, out: column, accumulate: false)
+            return column.values(rows: 1)
         }
     }
 }
