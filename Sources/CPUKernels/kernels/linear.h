@@ -139,35 +139,24 @@ INLINE int tile_height(ptrdiff_t left) {
     return (int)((left + tiles - 1) / tiles);
 }
 
-// Both vectors of a panel: at once if the registers hold them, else one after the other.
+// Both vectors of a panel: at once if the registers hold them, else one after the other. `first` and `second` are a tile's
+// arguments from the panel on, in parentheses.
+#define ARGUMENTS(...) __VA_ARGS__
+#define RUN_HALVES(R, name, first, second)                                                                        \
+    if (R <= TILE_WHOLE) {                                                                                        \
+        name##_##R##x2(x, ARGUMENTS first, (v16(*)[2])out);                                                       \
+    } else {                                                                                                      \
+        v16 t[2][R][1];                                                                                           \
+        name##_##R##x1(x, ARGUMENTS first, t[0]);                                                                 \
+        name##_##R##x1(x, ARGUMENTS second, t[1]);                                                                \
+        for (int r = 0; r < R; r++) out[2 * r] = t[0][r][0], out[2 * r + 1] = t[1][r][0];                         \
+    }
 #define RUN_PANEL(R, type)                                                                                        \
-    if (R <= TILE_WHOLE) {                                                                                        \
-        tile_##R##x2(x, panel, CPU_PANEL, 2 * CPU_PANEL * weight_size(type), inputs, type, (v16(*)[2])out);       \
-    } else {                                                                                                      \
-        v16 t[2][R][1];                                                                                           \
-        tile_##R##x1(x, panel, CPU_PANEL, 2 * CPU_PANEL * weight_size(type), inputs, type, t[0]);                 \
-        tile_##R##x1(x, panel + 64, CPU_PANEL, 0, inputs, type, t[1]);                                            \
-        for (int r = 0; r < R; r++) out[2 * r] = t[0][r][0], out[2 * r + 1] = t[1][r][0];                         \
-    }
-#define RUN_GROUPED(R, type)                                                                                      \
-    if (R <= TILE_WHOLE) {                                                                                        \
-        grouped_##R##x2(x, panel, 0, 1, inputs, type, (v16(*)[2])out);                                            \
-    } else {                                                                                                      \
-        v16 t[2][R][1];                                                                                           \
-        grouped_##R##x1(x, panel, 0, 1, inputs, type, t[0]);                                                      \
-        grouped_##R##x1(x, panel, 1, 0, inputs, type, t[1]);                                                      \
-        for (int r = 0; r < R; r++) out[2 * r] = t[0][r][0], out[2 * r + 1] = t[1][r][0];                         \
-    }
+    RUN_HALVES(R, tile, (panel, CPU_PANEL, 2 * CPU_PANEL * weight_size(type), inputs, type),                      \
+               (panel + 64, CPU_PANEL, 0, inputs, type))
+#define RUN_GROUPED(R, type) RUN_HALVES(R, grouped, (panel, 0, 1, inputs, type), (panel, 1, 0, inputs, type))
 #ifdef MADD_PAIRS
-#define RUN_PAIRED(R)                                                                                             \
-    if (R <= TILE_WHOLE) {                                                                                        \
-        paired_##R##x2(x, panel, 4 * CPU_PANEL, inputs, (v16(*)[2])out);                                          \
-    } else {                                                                                                      \
-        v16 t[2][R][1];                                                                                           \
-        paired_##R##x1(x, panel, 4 * CPU_PANEL, inputs, t[0]);                                                    \
-        paired_##R##x1(x, panel + 64, 0, inputs, t[1]);                                                           \
-        for (int r = 0; r < R; r++) out[2 * r] = t[0][r][0], out[2 * r + 1] = t[1][r][0];                         \
-    }
+#define RUN_PAIRED(R) RUN_HALVES(R, paired, (panel, 4 * CPU_PANEL, inputs), (panel + 64, 0, inputs))
 #else
 #define RUN_PAIRED(R) RUN_PANEL(R, CPU_BF16)
 #endif
