@@ -31,7 +31,8 @@ public struct DummyWeights: WeightSource {
             let bytes = try MappedBytes(byteCount: hollow.byteCount, name: "dummy weights") { bytes in
                 // Fresh memory is zero already.
                 if isBias { return }
-                let start = name.utf8.reduce(seed ^ 0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+                var start = Digest(seed: seed)
+                start.add(name.utf8)
                 let lanes = self.lanes?.laneCount ?? 1
                 if dtype == .float32 {
                     bytes.bindMemory(to: UInt32.self)
@@ -39,7 +40,8 @@ public struct DummyWeights: WeightSource {
                     bytes.bindMemory(to: UInt16.self)
                 }
                 let filling = Filling(
-                    bytes: bytes, isWide: dtype == .float32, start: start, center: center, size: size, lanes: lanes)
+                    bytes: bytes, isWide: dtype == .float32, start: start.value, center: center, size: size,
+                    lanes: lanes)
                 guard let shared = self.lanes else { return filling.fill(0) }
                 withUnsafePointer(to: filling) {
                     shared.forEachLane($0) { filling, lane in

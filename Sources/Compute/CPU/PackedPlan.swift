@@ -31,7 +31,8 @@ public struct Digest: Sendable, Equatable {
     /// The hash of all that was added.
     public private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
 
-    public init() {}
+    /// The hash of nothing; of another stream for each seed.
+    public init(seed: UInt64 = 0) { value ^= seed }
 
     /// Adds `bytes`.
     public mutating func add(_ bytes: some Sequence<UInt8>) {
