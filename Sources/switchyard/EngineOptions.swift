@@ -83,14 +83,8 @@ struct EngineOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Prompt tokens computed in one pass.", valueName: "tokens"))
     var chunkedPrefillSize = EngineConfiguration().chunkedPrefillSize
 
-    @Option(help: "auto reads the model's safetensors; dummy makes seeded random weights of any config.json.")
-    var loadFormat = LoadFormatChoice.auto
-
     @OptionGroup
-    var precision: PrecisionOptions
-
-    @Option(help: PackedCacheOption.help)
-    var packedCache: String?
+    var weights: WeightOptions
 
     @Option(help: "Who joins next: fcfs, who came first; lpm, whose prompt has the longest prefix in the cache.")
     var schedulePolicy = SchedulePolicyChoice.fcfs
@@ -144,7 +138,6 @@ struct EngineOptions: ParsableArguments {
     func validate() throws {
         try Self.checkDevice(device)
         try Self.check("--threads", threads, in: 1...1024)
-        try PackedCacheOption.check(packedCache)
         try Self.check("--context-length", contextLength, in: 1...1 << 24)
         try Self.check("--max-running-requests", maxRunningRequests, in: 1...1 << 16)
         try Self.check("--max-queued-requests", maxQueuedRequests, in: 0...1 << 24)
@@ -206,9 +199,9 @@ struct EngineOptions: ParsableArguments {
         result.preemptionThreshold = prioritySchedulingPreemptionThreshold
         result.contextLength = contextLength
         result.randomSeed = randomSeed
-        result.loadFormat = loadFormat.format
-        result.precision = precision.precision
-        result.packedCache = packedCache
+        result.loadFormat = weights.loadFormat.format
+        result.precision = weights.precision.precision
+        result.packedCache = weights.packedCache
         result.recorder = expertDistributionRecorderMode.mode.map { mode in
             RecorderSettings(
                 mode: mode,

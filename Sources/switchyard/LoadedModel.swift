@@ -44,7 +44,7 @@ struct LoadedModel {
 
     /// The text side of the model; weights that are made up do without one of their own.
     private static func text(_ files: ModelFiles, _ options: EngineOptions) throws -> ModelText {
-        guard options.loadFormat == .dummy, try files.bytes("tokenizer.json") == nil else {
+        guard options.weights.loadFormat == .dummy, try files.bytes("tokenizer.json") == nil else {
             return try ModelText(files: files)
         }
         Terminal.error("warning: \(files.path) has no tokenizer.json: text passes the demo model's tokenizer")

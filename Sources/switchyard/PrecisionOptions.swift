@@ -53,14 +53,22 @@ struct PrecisionOptions: ParsableArguments {
     }
 }
 
-/// The flag `--packed-cache`.
-enum PackedCacheOption {
-    static let help = ArgumentHelp(
-        "Folder that keeps weights as they lie in memory, so that the next start maps them. (default: none)",
-        valueName: "dir")
+/// Where weights come from, what they become, and where that is kept.
+struct WeightOptions: ParsableArguments {
+    @Option(help: "auto reads the model's safetensors; dummy makes seeded random weights of any config.json.")
+    var loadFormat = LoadFormatChoice.auto
 
-    /// Refuses a folder without a name, which would be the root.
-    static func check(_ folder: String?) throws {
-        if folder?.isEmpty == true { throw ValidationError("--packed-cache: must name a folder") }
+    @OptionGroup
+    var precision: PrecisionOptions
+
+    @Option(
+        help: ArgumentHelp(
+            "Folder that keeps weights as they lie in memory, so that the next start maps them. (default: none)",
+            valueName: "dir"))
+    var packedCache: String?
+
+    func validate() throws {
+        // A folder without a name would be the root.
+        if packedCache?.isEmpty == true { throw ValidationError("--packed-cache: must name a folder") }
     }
 }

@@ -29,14 +29,8 @@ struct BenchModel: ParsableCommand {
         help: ArgumentHelp("Hugging Face model folder. (default: the demo model in this binary)", valueName: "dir"))
     var modelPath: String?
 
-    @Option(help: "auto reads the model's safetensors; dummy makes seeded random weights of any config.json.")
-    var loadFormat = LoadFormatChoice.auto
-
     @OptionGroup
-    var precision: PrecisionOptions
-
-    @Option(help: PackedCacheOption.help)
-    var packedCache: String?
+    var weights: WeightOptions
 
     @Option(
         help: ArgumentHelp(
@@ -63,7 +57,6 @@ struct BenchModel: ParsableCommand {
 
     func validate() throws {
         try EngineOptions.check("--threads", threads, in: 1...1024)
-        try PackedCacheOption.check(packedCache)
         try EngineOptions.check("--context", context, in: 0...1 << 20)
         try batch.check("--batch", in: 0...1 << 12)
         try prompt.check("--prompt", in: 0...1 << 16)
@@ -91,9 +84,10 @@ struct BenchModel: ParsableCommand {
         do {
             passes = try ModelPasses(
                 files, configuration: numbers,
-                source: loadFormat == .dummy
+                source: weights.loadFormat == .dummy
                     ? DummyWeights(numbers, seed: 1, lanes: backend.lanes) : try Checkpoint(files), backend: backend,
-                precision: precision.precision, packedCache: packedCache, sequences: max(1, batches.max() ?? 1),
+                precision: weights.precision.precision, packedCache: weights.packedCache,
+                sequences: max(1, batches.max() ?? 1),
                 positions: positions, progress: bar.update)
         } catch {
             bar.abandon()
@@ -125,7 +119,7 @@ struct BenchModel: ParsableCommand {
         steps.finish()
         try ModelSpeed(
             model: files.path, instructionSet: backend.device.instructionSet, threads: backend.device.threads,
-            context: context, precision: precision.precision.rawValue, cases: cases
+            context: context, precision: weights.precision.precision.rawValue, cases: cases
         ).show(json: json)
     }
 
@@ -136,7 +130,7 @@ struct BenchModel: ParsableCommand {
         // The first pass warms up, and says how many bytes are read again and again.
         let footprint = min(Int(pass().bytes), 1 << 29)
         let probe = LimitProbe(
-            threads: passes.backend.device.threads, footprint: footprint, precision: precision.precision)
+            threads: passes.backend.device.threads, footprint: footprint, precision: weights.precision.precision)
         defer { probe.stop() }
         let estimate = Measure.seconds { _ = pass() }
         let repeats = max(1, Int(0.02 / estimate))
