@@ -1,8 +1,9 @@
 // Scheduler: who runs, and which tokens go into the next pass. Integers only.
 //
 // A pass takes one token of each sequence that decodes, then prompt chunks: long prompts cannot hold up those who decode.
-// The first prompt gets at least half of the prompt tokens, so that it ends; the rest goes to the shortest, so that they
-// need not wait for the long ones. No run crosses the end of its prompt where output is not shared.
+// The first prompt ends if a pass can hold it, and gets at least half of the prompt tokens if not; the rest goes to the
+// shortest, so that they need not wait for the long ones. Prompts that fit share a pass as far as this lets all of them
+// have their first token soonest, on average. No run crosses the end of its prompt where output is not shared.
 //
 // What was generated before, and is computed again after a preemption, stands before the prompts in a pass.
 //
@@ -49,6 +50,8 @@ struct Scheduler {
     static let patience = 32
     /// How many of the queue the policy compares.
     static let outlook = 128
+    /// What a pass costs beside its tokens, in tokens: weights are read for one as for many.
+    static let passCost = 16
 
     private let limits: Limits
     /// Requests that wait, first to last: by priority, then by arrival.
@@ -217,9 +220,18 @@ struct Scheduler {
         guard let first = running.firstIndex(where: { !$0.decodes }) else { return }
         var others = running.indices.filter { $0 > first && !running[$0].decodes }
         for index in others { ledger.reuse(running[index]) }
+        ledger.reuse(running[first])
         let asked = others.reduce(0) { $0 + running[$1].remaining }
-        var budget = limits.prefillTokens
-        budget -= choosePrompt(first, count: max((budget + 1) / 2, budget - asked), for: &batch)
+        let (remaining, most) = (running[first].remaining, limits.prefillTokens)
+        var budget = most
+        if remaining <= most {
+            // Whose prompt ends decodes in the passes after it.
+            let share = Self.promptTokens(queued: remaining + asked, decoding: batch.entries.count + others.count)
+            budget = min(most, remaining <= share ? share : remaining + share)
+            budget -= choosePrompt(first, count: remaining, for: &batch)
+        } else {
+            budget -= choosePrompt(first, count: max((most + 1) / 2, most - asked), for: &batch)
+        }
         while batch.entries.isEmpty, running.count > first + 1 {
             // No page is left, and nobody decodes who could free one.
             preempt(running[running.count - 1])
@@ -232,6 +244,14 @@ struct Scheduler {
             return (-a.priority, a.remaining, a.number) < (-b.priority, b.remaining, b.number)
         }
         for index in others where budget > 0 { budget -= choosePrompt(index, count: budget, for: &batch) }
+    }
+
+    /// The prompt tokens in a pass, if `queued` in all wait for one beside `decoding` tokens, that keep prompts waiting least.
+    ///
+    /// Passes of p prompt tokens cost p + c each, where c is for the pass itself and for twice what decodes, each of which has
+    /// logits; so n prompt tokens are done after (n / p + 1) (p + c) / 2 on average, which is least for p = √(n c).
+    static func promptTokens(queued: Int, decoding: Int) -> Int {
+        Int((Double(queued) * Double(2 * decoding + passCost)).squareRoot())
     }
 
     /// Chooses at most `count` tokens of a prompt, as far as there are pages; returns how many.

@@ -40,6 +40,27 @@ import Testing
         #expect(world.batch.mode == .mixed)
     }
 
+    @Test("prompts that come together have their first tokens one after the other, not all at the end")
+    func firstTokens() {
+        var world = World(limits(running: 8, prefill: 512, pages: 1000))
+        for seed in 1...8 { world.add(prompt(32, seed: Int32(seed)), output: 8) }
+        // √(256 · 30) of them, then √(169 · 30).
+        world.step()
+        #expect(world.batch.entries.map(\.count) == [32, 32, 20, 3])
+        world.step()
+        #expect(world.batch.entries.map(\.count) == [1, 1, 12, 29, 28, 2])
+    }
+
+    @Test("by the model of a pass's cost, no other number of prompt tokens keeps prompts waiting much less")
+    func promptTokens() {
+        for (queued, decoding) in [(40, 0), (256, 7), (3200, 0), (8192, 127), (100_000, 30)] {
+            let cost = Double(16 + 2 * decoding)
+            func wait(_ tokens: Int) -> Double { (Double(queued) / Double(tokens) + 1) * (Double(tokens) + cost) / 2 }
+            let chosen = wait(Scheduler.promptTokens(queued: queued, decoding: decoding))
+            #expect((1...queued).allSatisfy { chosen <= 1.001 * wait($0) })
+        }
+    }
+
     @Test("what nobody else asks for, the first prompt gets")
     func wholeBudget() {
         var world = World(limits(prefill: 16))
@@ -115,15 +136,15 @@ import Testing
         var world = World(limits(running: 2, prefill: 64, sharesOutput: false, threshold: 1))
         world.add(prompt(10, seed: 1), output: 40)
         let low = world.add(prompt(10, seed: 2), output: 40, priority: -1)
-        for _ in 0..<9 { world.step() }
+        for _ in 0..<10 { world.step() }
         world.add(prompt(4, seed: 3), output: 1, priority: 1)
         world.step()
         #expect(low.pages.isEmpty && low.tokens.count == 19)
         // Two pages of the prompt were kept; the rest of it comes first, then all output at once.
         world.step()
-        #expect(world.batch.entries == [entry(0, 19, 1, logits: 19, decode: true), entry(1, 8, 2, logits: 10)])
+        #expect(world.batch.entries == [entry(0, 20, 1, logits: 20, decode: true), entry(1, 8, 2, logits: 10)])
         world.step()
-        #expect(world.batch.entries == [entry(0, 20, 1, logits: 20, decode: true), entry(1, 10, 9, logits: 18)])
+        #expect(world.batch.entries == [entry(0, 21, 1, logits: 21, decode: true), entry(1, 10, 9, logits: 18)])
         world.finish()
         #expect(low.tokens.count == 50)
     }
@@ -231,7 +252,8 @@ import Testing
             world.step()
             steps += 1
         }
-        #expect(steps == 10)
+        // Eight halves of a pass, and what is left fits the ninth.
+        #expect(steps == 9)
     }
 
     @Test("lpm prefers what the tree knows, but its patience ends")
