@@ -180,7 +180,9 @@ public struct Replay: Sendable {
                 return try PlacementPlan.balanced(load: past(window, window), shape: shape).placement
             }
             guard age % max(1, every) == 0 else { return nil }
-            let plan = try IncrementalPlan(from: placement, windows: Array(loads[max(0, window - 6)..<window]))
+            let plan = try IncrementalPlan(
+                from: placement, windows: Array(loads[max(0, window - 6)..<window]),
+                goal: IncrementalGoal(isWeighted: policy.usesWeights))
             return plan.placement
         }
     }

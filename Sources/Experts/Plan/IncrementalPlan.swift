@@ -18,12 +18,19 @@ public struct IncrementalGoal: Sendable, Equatable {
     /// clock. After a jump of the load more of it buys balance; after a drift the default is enough.
     public var effort: Int
 
+    /// Whether replicas will share tokens by `DispatchWeights`, whose peak then counts; else evenly.
+    public var isWeighted: Bool
+
     /// A goal.
-    public init(target: Double = 0.995, transfers: Int = 30, noise: Double = 0.05, effort: Int = 60) {
+    public init(
+        target: Double = 0.995, transfers: Int = 30, noise: Double = 0.05, effort: Int = 60,
+        isWeighted: Bool = false
+    ) {
         self.target = target
         self.transfers = transfers
         self.noise = noise
         self.effort = effort
+        self.isWeighted = isWeighted
     }
 }
 
@@ -73,10 +80,12 @@ public struct IncrementalPlan: Sendable, Equatable {
             for layer in 0..<present.layers {
                 let row = map + layer * shape.slots
                 guard Self.fill(search.layer, with: last, layer: layer, map: row) else { continue }
+                if goal.isWeighted { search.share() }
                 let before = search.layer.peak
                 guard before > limit, search.layer.hasDrifted(noise: noise) else { continue }
                 drifted.append(layer)
-                search.improve(limit: limit, most: goal.transfers, effort: effort)
+                search.improve(
+                    limit: limit, most: goal.transfers, effort: effort, isWeighted: goal.isWeighted)
                 if search.layer.peak < before { search.layer.writeSlots(row) }
             }
         }

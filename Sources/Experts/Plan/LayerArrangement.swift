@@ -167,6 +167,18 @@ struct LayerArrangement: ~Copyable {
             || counts[coming] > 1 && holds(rank: first, expert: coming)
     }
 
+    /// How many slots hold another expert than in `origin`; `[G, stride]`.
+    func transfers(from origin: UnsafePointer<Int32>) -> Int {
+        var count = 0
+        for slot in 0..<ranks * stride where expertOf[slot] != origin[slot] { count &+= 1 }
+        return count
+    }
+
+    /// How many transfers more it takes if a slot gets an expert.
+    @inline(__always) func cost(_ slot: Int, of expert: Int, _ origin: UnsafePointer<Int32>) -> Int {
+        (Int(origin[slot]) != expert ? 1 : 0) - (origin[slot] != expertOf[slot] ? 1 : 0)
+    }
+
     /// The node of a rank.
     @inline(__always) func node(of rank: Int) -> Int { rank / ranksPerNode }
 
@@ -255,6 +267,12 @@ struct LayerArrangement: ~Copyable {
         var sum: Float = 0
         for slot in slots(of: rank) { sum += weight[slot] }
         rankLoad[rank] = sum
+    }
+
+    /// Makes rank loads those of the weights.
+    func addUpAll() {
+        for rank in 0..<ranks { addUp(rank) }
+        sortRanks()
     }
 
     /// Orders all ranks; equal loads by rank.

@@ -11,8 +11,6 @@ struct ReplicaTransfers: ~Copyable {
     private static let clearly: Float = 1.25
     /// Shares below this part of the mean rank load can be packed well enough as they are.
     private static let heavy: Float = 0.3
-    /// The part of all transfers that replicas may take; the others balance.
-    private static let part = 0.8
 
     /// How many replicas each expert is to lose, or if negative gain; `[E]`.
     private let surplus: UnsafeMutablePointer<Int32>
@@ -42,7 +40,7 @@ struct ReplicaTransfers: ~Copyable {
     func move(in layer: borrowing LayerArrangement, most: Int) {
         let count = listCandidates(layer)
         var moves = 0
-        while moves < Int(Double(most) * Self.part), let (losing, gaining) = next(layer, count) {
+        while moves < most, let (losing, gaining) = next(layer, count) {
             surplus[losing] += 1
             surplus[gaining] -= 1
             layer.recount(losing, by: -1)

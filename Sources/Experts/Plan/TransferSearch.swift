@@ -5,16 +5,22 @@
 //         Then the overload is brought down step by step (TransferStep). When no step helps, what was done on a few
 //         ranks is undone, and the transfers that this frees are spent anew; the best layer is kept. After G. Schrimpf
 //         et al., "Record breaking optimization results using the ruin and recreate principle" (2000).
+//         Where dispatch weights will share, one transfer is kept back for the steps that WeightedTransfers adds.
 
 /// Balancing under a limit of transfers, on the layers of one shape.
 struct TransferSearch: ~Copyable {
     /// At most so many ranks are undone at a time.
     private static let mostRuined: UInt64 = 4
 
+    /// The part of all transfers that replicas may take; the others balance, of which dispatch weights need fewer.
+    private static let replicaPart = 0.8
+    private static let weightedReplicaPart = 0.85
+
     /// The layer under change.
     let layer: LayerArrangement
     private let step: TransferStep
     private let replicas: ReplicaTransfers
+    private let weighted: WeightedTransfers
     /// The expert that lay in each slot at the start; `[G, stride]`.
     private let origin: UnsafeMutablePointer<Int32>
     /// The best slots so far; `[P]`.
@@ -25,6 +31,7 @@ struct TransferSearch: ~Copyable {
         layer = LayerArrangement(experts: experts, shape: shape, spill: shape.nodes == 1)
         step = TransferStep(experts: experts, slots: shape.slots, stride: layer.stride)
         replicas = ReplicaTransfers(experts: experts, slots: shape.slots)
+        weighted = WeightedTransfers(experts: experts, slots: shape.slots, padded: layer.ranks * layer.stride)
         origin = .allocate(capacity: layer.ranks * layer.stride)
         best = .allocate(capacity: shape.slots)
     }
@@ -40,20 +47,30 @@ struct TransferSearch: ~Copyable {
     ///   - limit: largest rank load that is good enough, in units of the mean.
     ///   - most: transfers allowed.
     ///   - effort: what may be spent, in units of about a nanosecond.
-    func improve(limit: Float, most: Int, effort: Int) {
+    ///   - isWeighted: whether the peak under dispatch weights counts; loads are then those afterwards.
+    func improve(limit: Float, most: Int, effort: Int, isWeighted: Bool) {
+        layer.weighAll()
         origin.update(from: layer.expertOf, count: layer.ranks * layer.stride)
         layer.settleHomes()
-        replicas.move(in: layer, most: most)
+        let part = isWeighted ? Self.weightedReplicaPart : Self.replicaPart
+        replicas.move(in: layer, most: Int(Double(most) * part))
+        guard isWeighted else { return search(limit: limit, most: most, effort: effort) }
+        search(limit: limit, most: max(0, most - 1), effort: effort / 2)
+        weighted.lower(layer, step, origin: origin, limit: limit, most: most, effort: effort - effort / 2)
+    }
+
+    /// Descends, undoes and descends anew; leaves the best.
+    private func search(limit: Float, most: Int, effort: Int) {
         var work = effort
         descend(limit: limit, most: most, isThorough: false, work: &work)
-        var least = overload
+        var least = TransferStep.overload(layer)
         layer.writeSlots(best)
         var state: UInt64 = 0x9E37_79B9_7F4A_7C15
         while layer.peak > limit, work > 0 {
             ruin(&state)
             descend(limit: limit, most: most, isThorough: true, work: &work)
-            if overload < least, transfers <= most {
-                least = overload
+            if TransferStep.overload(layer) < least, layer.transfers(from: origin) <= most {
+                least = TransferStep.overload(layer)
                 layer.writeSlots(best)
             } else {
                 layer.setSlots(best)
@@ -61,34 +78,18 @@ struct TransferSearch: ~Copyable {
         }
     }
 
-    /// The sum of what ranks carry too much, squared.
-    private var overload: Float {
-        var sum: Float = 0
-        for rank in 0..<layer.ranks { sum += TransferStep.overload(layer.rankLoad[rank]) }
-        return sum
-    }
-
-    /// How many slots differ from the start.
-    private var transfers: Int {
-        var count = 0
-        for slot in 0..<layer.ranks * layer.stride where layer.expertOf[slot] != origin[slot] { count &+= 1 }
-        return count
-    }
+    /// Makes the loads of `layer` those under dispatch weights.
+    func share() { weighted.share(layer) }
 
     /// Takes the best step until none helps.
     private func descend(limit: Float, most: Int, isThorough: Bool, work: inout Int) {
-        var spare = most - transfers
+        var spare = most - layer.transfers(from: origin)
         while layer.peak > limit, work > 0, spare >= 0 {
             let choice = step.best(
                 for: layer, origin: origin, spare: spare, isThorough: isThorough, work: &work)
             guard choice.slot >= 0 else { return }
-            if choice.other >= 0 {
-                layer.swap(
-                    choice.slot, of: choice.slot / layer.stride, with: choice.other, of: choice.other / layer.stride)
-            } else {
-                layer.replace(choice.slot, by: choice.expert)
-            }
-            spare = most - transfers
+            choice.apply(to: layer)
+            spare = most - layer.transfers(from: origin)
         }
     }
 

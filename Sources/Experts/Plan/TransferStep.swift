@@ -83,12 +83,28 @@ struct TransferStep: ~Copyable {
         var other = -1
         /// The expert that a replacement puts there.
         var expert = -1
+
+        /// Makes the change.
+        func apply(to layer: borrowing LayerArrangement) {
+            if other >= 0 {
+                layer.swap(slot, of: slot / layer.stride, with: other, of: other / layer.stride)
+            } else {
+                layer.replace(slot, by: expert)
+            }
+        }
     }
 
     /// How much the load of a rank counts, which should be at most 1.
     @inline(__always) static func overload(_ load: Float) -> Float {
         let excess = max(0, load - 1)
         return excess * excess
+    }
+
+    /// The sum of what the ranks of a layer count.
+    static func overload(_ layer: borrowing LayerArrangement) -> Float {
+        var sum: Float = 0
+        for rank in 0..<layer.ranks { sum += overload(layer.rankLoad[rank]) }
+        return sum
     }
 
     @inline(__always) private func vector(_ values: UnsafeMutablePointer<Float>, _ index: Int) -> SIMD4<Float> {
@@ -120,6 +136,16 @@ struct TransferStep: ~Copyable {
         let replicas = listReplicas(layer)
         relieve(layer, origin, spare, replicas, &best)
         replace(layer, origin, spare, replicas, &best)
+        return best
+    }
+
+    /// The best exchange, whatever the weights of slots stand for; slot -1 where none helps.
+    func bestExchange(
+        for layer: borrowing LayerArrangement, origin: UnsafePointer<Int32>, spare: Int, work: inout Int
+    ) -> Choice {
+        var best = Choice(gain: Self.leastGain)
+        work &-= exchangeCost
+        exchange(layer, origin, spare, &best)
         return best
     }
 
