@@ -37,16 +37,17 @@ import Testing
         return try decoder.decode(Report.self, from: Data(outcome.output.utf8))
     }
 
-    @Test("every load is planned four ways, none beyond its bound")
+    @Test("every load is planned five ways, none beyond its bound")
     func families() async throws {
         let report = try await report(["--layers", "2", "--experts", "32", "--slots", "40", "--gpus", "8"])
-        #expect(!report.machine.isEmpty && report.cases.count == 28)
+        #expect(!report.machine.isEmpty && report.cases.count == 35)
         #expect(Set(report.cases.map(\.family)).count == 7)
         for item in report.cases {
             #expect(item.layers == 2 && item.experts == 32 && item.medianMs > 0 && item.leastMs <= item.medianMs)
             #expect(item.balancedness <= item.bound + 1e-5 && item.leastLayer <= item.balancedness + 1e-9)
             #expect((0...1).contains(item.next))
-            #expect((0...1).contains(item.gap) && (item.transfersPerLayer != nil) == (item.plan == "incremental"))
+            #expect(
+                (0...1).contains(item.gap) && (item.transfersPerLayer != nil) == (item.plan.hasPrefix("incremental")))
         }
         for family in Set(report.cases.map(\.family)) {
             let found = Dictionary(
@@ -71,7 +72,7 @@ import Testing
         let outcome = try await run(
             ["--layers", "1", "--experts", "8", "--slots", "8", "--gpus", "2", "--rounds", "1", "--family", "hot"])
         #expect(outcome.status == 0 && outcome.output.hasPrefix("machine: ") && outcome.output.contains("times in ms"))
-        #expect(outcome.output.contains("bound") && outcome.output.split(separator: "\n").count == 6)
+        #expect(outcome.output.contains("bound") && outcome.output.split(separator: "\n").count == 7)
     }
 
     @Test(

@@ -14,8 +14,9 @@ struct BenchPlan: ParsableCommand {
             median, least: one plan of all layers on one core. balancedness: mean over largest GPU load, mean and minimum \
             over layers. bound: proven, no placement exceeds it; gap: how far below the mean stays. compatible: DeepSeek's \
             EPLB, slot for slot. incremental: starts from the balanced plan of the load eight steps before. next: \
-            balancedness on the load one step after that which the plan was made from. weights: how tokens are split over the replicas of the compatible plan; the bound is that \
-            of the linear program. transfers: experts that move, per layer.
+            balancedness on the load one step after that which the plan was made from. weights: how tokens are split over the \
+            replicas of the compatible plan; the bound is that of the linear program. incremental+weights: transfers that \
+            are chosen for such a split, and the split. transfers: experts that move, per layer.
 
             Examples:
               switchyard bench plan
@@ -153,10 +154,16 @@ struct BenchPlan: ParsableCommand {
         let balanced = try PlacementPlan.balanced(load: now, shape: plan).placement
         let present = try PlacementPlan.balanced(load: try load(step: 1), shape: plan).placement
         let few = try IncrementalPlan(from: present, windows: [now])
-        let weights = try DispatchWeights(load: now, placement: compatible)
-        func shared(_ load: LoadMatrix) -> [Double] {
-            (0..<shape.layers).map { load.balancedness(layer: $0, in: compatible, weights: weights) }
+        func shared(_ load: LoadMatrix, _ placement: Placement, _ weights: DispatchWeights) -> [Double] {
+            (0..<shape.layers).map { load.balancedness(layer: $0, in: placement, weights: weights) }
         }
+        let weights = try DispatchWeights(load: now, placement: compatible)
+        let weighted = shared(now, compatible, weights)
+        func fewForWeights() throws -> (plan: IncrementalPlan, weights: DispatchWeights) {
+            let plan = try IncrementalPlan(from: present, windows: [now], goal: IncrementalGoal(isWeighted: true))
+            return (plan, try DispatchWeights(load: now, placement: plan.placement))
+        }
+        let split = try fewForWeights()
         return [
             try report("compatible", rates: rates(compatible, now), next: rates(compatible, later), bounds: bounds) {
                 _ = try PlacementPlan.compatible(load: now, shape: plan)
@@ -170,10 +177,17 @@ struct BenchPlan: ParsableCommand {
             ) { _ = try IncrementalPlan(from: present, windows: [now]) },
             // The search ends once no split can be more than a thousandth better.
             try report(
-                "weights", rates: shared(now), next: shared(later), bounds: shared(now).map { min(1, $0 * 1.001) }
+                "weights", rates: weighted, next: shared(later, compatible, weights),
+                bounds: weighted.map { min(1, $0 * 1.001) }
             ) {
                 _ = try DispatchWeights(load: now, placement: compatible)
             },
+            // No split of tokens is more even than even.
+            try report(
+                "incremental+weights", rates: shared(now, split.plan.placement, split.weights),
+                next: shared(later, split.plan.placement, split.weights), bounds: bounds.map { _ in 1 },
+                moved: split.plan.transfers.reduce(0, +)
+            ) { _ = try fewForWeights() },
         ]
     }
 
