@@ -49,6 +49,7 @@ public final class BlockAlignment {
     private var ownBlocks = GrowingBuffer<Int32>()
     private var ownCounts = GrowingBuffer<Int32>()
     private var tables = GrowingBuffer<Int32>()
+    private var pads = GrowingBuffer<PadRows>()
     private var verdicts = GrowingBuffer<Bool>()
 
     /// From this many pairs on, lanes that are lent are used: below, waking a thread costs more than it saves.
@@ -62,6 +63,7 @@ public final class BlockAlignment {
         ownBlocks.free()
         ownCounts.free()
         tables.free()
+        pads.free()
         verdicts.free()
     }
 
@@ -169,10 +171,12 @@ public final class BlockAlignment {
 
         var layout = BlockLayout(
             sorted: sorted, blocks: blocks, cursors: cursors, blockSize: blockSize,
-            pad: Int32(truncatingIfNeeded: ids.count))
+            pad: Int32(truncatingIfNeeded: ids.count),
+            pads: cursors.lanes > 1 ? pads.reserve(rule.experts + 1) : nil)
         layout.lay(rule)
         let job = PlacingJob(
-            ids: ids, cursors: cursors, buckets: rule.experts + 1, rows: layout.rows + ids.count, sorted: sorted)
+            ids: ids, cursors: cursors, buckets: rule.experts + 1, rows: layout.rows + ids.count, sorted: sorted,
+            pads: UnsafeBufferPointer(start: layout.pads, count: layout.padCount))
         if let lanes, ids.count >= Self.threadedFrom {
             withUnsafePointer(to: job) { job in
                 lanes.forEachLane(job) { $0.assumingMemoryBound(to: PlacingJob.self).pointee.run(lane: $1) }
@@ -221,16 +225,20 @@ private struct CountingJob {
     }
 }
 
-/// Each lane writes its pairs to the rows that its cursors give them.
+/// Each lane writes its pairs to the rows that its cursors give them, and its share of the pad rows.
 private struct PlacingJob {
     let ids: UnsafeBufferPointer<Int32>
     let cursors: Cursors
     let buckets: Int
     let rows: Int
     let sorted: UnsafeMutablePointer<Int32>
+    let pads: UnsafeBufferPointer<PadRows>
 
+    @inline(never)  // the loop of `place` needs all registers; inlined, it took 3 % longer
     func run(lane: Int) {
         CountingSort.place(
             ids, cursors.range(lane), cursors: cursors.table(lane), buckets: buckets, rows: rows, into: sorted)
+        let pad = Int32(truncatingIfNeeded: ids.count)
+        for rows in pads[laneRange(lane, of: pads.count, lanes: cursors.lanes)] { rows.fill(sorted, with: pad) }
     }
 }

@@ -39,17 +39,29 @@ struct Cursors {
         return rows
     }
 
-    /// Turns the counts of one bucket into rows from `start` on; returns the row after the last.
+    /// Turns the counts of one bucket into rows from `start` on; returns how many there are, which waits for no `start`.
     @inline(__always)
-    func advance(bucket: Int, from start: Int) -> Int {
-        var row = Int32(truncatingIfNeeded: start)
+    func give(bucket: Int, from start: Int) -> Int {
+        let start = Int32(truncatingIfNeeded: start)
+        var total: Int32 = 0
         for lane in 0..<lanes {
             let cell = tables + (lane &* stride &+ bucket)
             let count = cell.pointee
-            cell.pointee = row
-            row &+= count
+            cell.pointee = start &+ total
+            total &+= count
         }
-        return Int(row)
+        return Int(total)
+    }
+}
+
+/// Rows behind the pairs of one bucket that fill its last block.
+struct PadRows {
+    let start: Int32
+    let count: Int32
+
+    @inline(__always)
+    func fill(_ sorted: UnsafeMutablePointer<Int32>, with pad: Int32) {
+        (sorted + Int(start)).update(repeating: pad, count: Int(count))
     }
 }
 
@@ -60,9 +72,13 @@ struct BlockLayout {
     let cursors: Cursors
     let blockSize: Int
     let pad: Int32
+    /// Where pad rows are noted for the lanes to fill, one entry per bucket; nil to fill them at once.
+    let pads: UnsafeMutablePointer<PadRows>?
     /// Rows given out.
     var rows = 0
     var blockCount = 0
+    /// Entries of `pads`.
+    var padCount = 0
 
     /// Gives every bucket its rows, in the order that `rule` says, and dropped pairs the rows behind.
     mutating func lay(_ rule: BlockRule) {
@@ -78,23 +94,30 @@ struct BlockLayout {
             for expert in 0..<rule.experts { give(bucket: expert + 1, label: Int32(truncatingIfNeeded: expert)) }
         }
         guard rule.foreign == .dropped else { return }
-        var end = cursors.advance(bucket: 0, from: rows)
+        var end = rows + cursors.give(bucket: 0, from: rows)
         guard let map = rule.map else { return }
         for expert in 0..<rule.experts where map.local[expert] < 0 {
-            end = cursors.advance(bucket: expert + 1, from: end)
+            end += cursors.give(bucket: expert + 1, from: end)
         }
     }
 
-    /// Whole blocks for one bucket, its last rows padded.
+    /// Whole blocks for one bucket; what its pairs leave of the last is padded, or noted.
     @inline(__always)
     private mutating func give(bucket: Int, label: Int32) {
-        let end = cursors.advance(bucket: bucket, from: rows)
-        let count = end - rows
+        let count = cursors.give(bucket: bucket, from: rows)
         guard count > 0 else { return }
-        let used = Int(UInt32(truncatingIfNeeded: count + blockSize - 1) / UInt32(truncatingIfNeeded: blockSize))
+        let used = Int(UInt32(truncatingIfNeeded: count &+ blockSize &- 1) / UInt32(truncatingIfNeeded: blockSize))
         (blocks + blockCount).update(repeating: label, count: used)
         blockCount += used
-        (sorted + end).update(repeating: pad, count: rows + used * blockSize - end)
-        rows += used * blockSize
+        let end = rows &+ used &* blockSize
+        let rest = PadRows(
+            start: Int32(truncatingIfNeeded: rows &+ count), count: Int32(truncatingIfNeeded: end &- rows &- count))
+        if let pads {
+            (pads + padCount).initialize(to: rest)
+            padCount += 1
+        } else {
+            rest.fill(sorted, with: pad)
+        }
+        rows = end
     }
 }
