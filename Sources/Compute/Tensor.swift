@@ -173,8 +173,9 @@ public enum WeightPrecision: String, Sendable, CaseIterable {
     case bfloat16
     /// Symmetric, groups of 32 inputs with a bfloat16 scale: 8.5 bits for a weight. Inputs are rounded to bfloat16.
     case int8
-    /// Symmetric, groups of 32 inputs with a bfloat16 scale: 4.5 bits for a weight. Inputs are rounded to bfloat16.
-    case int4
+    /// 32 numbers that are closer to one another near zero, groups of 32 inputs with a scale of 8 bits: 5.25 bits for a weight
+    /// and 32 for each output. Inputs are rounded to bfloat16.
+    case int5
 }
 
 /// A weight matrix, or one per expert, in the layout that a device computes with.

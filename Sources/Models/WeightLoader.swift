@@ -27,9 +27,6 @@ public final class WeightLoader {
     private let progress: (Int) -> Void
     /// How exactly matrices are kept: routers, norms, embeddings and `heads` always as they are stored.
     private let precision: WeightPrecision
-    /// That of what adds to the residual stream or is no routed expert: four bits are for the experts' gates and ups alone,
-    /// which are most of the weights and bear it best.
-    private var densePrecision: WeightPrecision { precision == .int4 ? .int8 : precision }
     /// How 8-bit matrices are scaled.
     var scaleBlocks = ScaleBlocks()
     /// Parameters loaded so far, a tied embedding counted once.
@@ -85,7 +82,7 @@ public final class WeightLoader {
 
     /// What a matrix is for.
     enum Role {
-        /// 8 bits at least.
+        /// As exact as was asked for.
         case ordinary
         /// A gate that decides: always as it is stored.
         case gate
@@ -101,7 +98,7 @@ public final class WeightLoader {
         }
         let precision: WeightPrecision =
             switch role {
-            case .ordinary: densePrecision
+            case .ordinary: self.precision
             case .gate: .stored
             }
         let matrix = layout.makeMatrix([rows], gated: false, precision: precision)
@@ -127,7 +124,7 @@ public final class WeightLoader {
     func experts(_ names: [String], outputs: Int, inputs: Int) throws(ModelFileError) -> Matrix {
         var stacks: [[TensorRows]] = []
         for name in names { stacks.append([TensorRows(try find(name, [outputs, inputs]))]) }
-        let matrix = layout.makeMatrix(stacks, gated: false, precision: densePrecision)
+        let matrix = layout.makeMatrix(stacks, gated: false, precision: precision)
         matrixBytes += matrix.byteCount
         expertBytes += matrix.byteCount
         for stack in stacks { count(stack) }
@@ -139,7 +136,7 @@ public final class WeightLoader {
     func gatedExperts(
         _ pairs: [(gate: String, up: String)], outputs: Int, inputs: Int
     ) throws(ModelFileError) -> Matrix {
-        let matrix = try gated(pairs, outputs: outputs, inputs: inputs, precision: precision)
+        let matrix = try gated(pairs, outputs: outputs, inputs: inputs)
         expertBytes += matrix.byteCount
         expertParameters += 2 * pairs.count * outputs * inputs
         return matrix
@@ -147,11 +144,11 @@ public final class WeightLoader {
 
     /// Gate and up projection of one MLP, both `[outputs, inputs]`.
     func gatedMatrix(gate: String, up: String, outputs: Int, inputs: Int) throws(ModelFileError) -> Matrix {
-        try gated([(gate, up)], outputs: outputs, inputs: inputs, precision: densePrecision)
+        try gated([(gate, up)], outputs: outputs, inputs: inputs)
     }
 
     private func gated(
-        _ pairs: [(gate: String, up: String)], outputs: Int, inputs: Int, precision: WeightPrecision
+        _ pairs: [(gate: String, up: String)], outputs: Int, inputs: Int
     ) throws(ModelFileError) -> Matrix {
         var stacks: [[TensorRows]] = []
         for pair in pairs {

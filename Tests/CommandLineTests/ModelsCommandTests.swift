@@ -48,9 +48,9 @@ import Testing
         }
         let stored = try await found()
         let eight = try await found("--quantization", "int8")
-        let four = try await found("--quantization", "int4")
-        #expect(stored.fileBytes == eight.fileBytes && stored.parameters == four.parameters)
-        #expect(four.weightBytes < eight.weightBytes && eight.weightBytes < stored.weightBytes)
+        let five = try await found("--quantization", "int5")
+        #expect(stored.fileBytes == eight.fileBytes && stored.parameters == five.parameters)
+        #expect(five.weightBytes < eight.weightBytes && eight.weightBytes < stored.weightBytes)
     }
 
     @Test("every problem is listed, and the status is 1", .timeLimit(.minutes(1)))

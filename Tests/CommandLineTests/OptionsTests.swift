@@ -61,14 +61,15 @@ import Testing
         #expect(configuration.schedulePolicy == .longestPrefixMatch)
         #expect(!configuration.reusesPrefixes && configuration.usesPriorities)
         #expect(configuration.preemptionThreshold == 10)
-        #expect("\(configuration.precision)" == "int4")
+        #expect("\(configuration.precision)" == "int5")
+        #expect("\(try serve("--quantization", "int5").engineOptions.configuration().precision)" == "int5")
         let rounded = try serve("--dtype", "bfloat16")
         #expect("\(try rounded.engineOptions.configuration().precision)" == "bfloat16")
         #expect(
             ServerSettings(rounded.options, engine: rounded.engineOptions, modelPath: "a").arguments["dtype"]
                 == .string("bfloat16"))
         let arguments = ServerSettings(command.options, engine: command.engineOptions, modelPath: "a").arguments
-        #expect(arguments["quantization"] == .string("int4"))
+        #expect(arguments["quantization"] == .string("int5"))
         #expect(configuration.recorder == nil)
         let recorder = try serve(
             "--expert-distribution-recorder-mode", "per_token", "--expert-distribution-recorder-buffer-size", "-1",
@@ -106,9 +107,9 @@ import Testing
             (["--packed-cache", ""], "--packed-cache: must name a folder"),
             (
                 ["--quantization", "fp8"],
-                "'fp8' is invalid for '--quantization <type>': weights are quantized while they are loaded, to int8 or int4"
+                "'fp8' is invalid for '--quantization <type>': weights are quantized while they are loaded, to int8 or int5"
             ),
-            (["--quantization", "awq"], "use int8 or int4, or leave it out"),
+            (["--quantization", "awq"], "use int8 or int5, or leave it out"),
             (["--quantization", "int8", "--dtype", "float32"], "--dtype float32: --quantization int8"),
             (["--dtype", "half"], "--dtype"),
             (["--port", "65536"], "--port 65536"), (["--threads", "0"], "--threads 0"),

@@ -9,10 +9,12 @@
 //
 // Weights are in *panels*: 32 outputs side by side, zero where an output is missing, so that whoever computes a panel reads
 // one stream of memory. F32: [ceil(outputs / 32)][inputs][32]. BF16: two inputs to a word,
-// [ceil(outputs / 32)][ceil(inputs / 2)][32][2], so that a shift or a mask widens sixteen of them. INT8 and INT4 are
-// quantized, symmetrically, in groups of 32 inputs (their number must be a multiple): for each group 32 bf16 scales, then
-// [32 inputs][32] bytes, or [4][32] words of eight inputs each, inputs 0 2 4 6 in the lower half and 1 3 5 7 in
-// the upper, the first in the lowest bits, 8 standing for zero.
+// [ceil(outputs / 32)][ceil(inputs / 2)][32][2], so that a shift or a mask widens sixteen of them. INT8 and INT5 are
+// quantized, symmetrically, in groups of 32 inputs (their number must be a multiple). INT8: for each group 32 bf16 scales, then
+// [32 inputs][32] bytes, in the order that the instruction set reads best. INT5: 32 floats, the units of scales; for each
+// group 32 scales of a byte, then [5][32] words of three inputs in each half, even ones in the lower, odd ones in the upper,
+// five bits for each, the first lowest; the top bits of the halves of the five words, the first highest, are the group's
+// last two inputs. Codes of five bits stand for numbers that are closer to one another near zero (kernels/vector.h).
 #pragma once
 
 #include <stdbool.h>
@@ -25,15 +27,15 @@ enum { CPU_LANES = 16, CPU_PANEL = 2 * CPU_LANES, CPU_PAGE = CPU_LANES };
 /// Positions in a block of attention, whose sums are folded at its end.
 enum { CPU_BLOCK = 8 * CPU_PAGE };
 
-/// Inputs that share a scale.
-enum { CPU_GROUP = 32 };
+/// Inputs that share a scale, and words that hold their codes of five bits.
+enum { CPU_GROUP = 32, CPU_INT5_WORDS = 5 };
 
 /// The most tokens, and heads of each, that an item of latent attention computes.
 enum { CPU_LATENT_TOKENS = 8, CPU_LATENT_HEADS = 16 };
 
 /// The last three are of panels only, and meet inputs that are rounded to bf16 (cpu_narrow_args); the panels of CPU_PAIRS are
 /// those of CPU_BF16.
-typedef enum { CPU_F32 = 0, CPU_BF16 = 1, CPU_F16 = 2, CPU_E4M3 = 3, CPU_INT8 = 4, CPU_INT4 = 5, CPU_PAIRS = 6 } cpu_type;
+typedef enum { CPU_F32 = 0, CPU_BF16 = 1, CPU_F16 = 2, CPU_E4M3 = 3, CPU_INT8 = 4, CPU_INT5 = 5, CPU_PAIRS = 6 } cpu_type;
 
 typedef void (*cpu_kernel)(const void *args, ptrdiff_t begin, ptrdiff_t end);
 
@@ -50,7 +52,7 @@ typedef struct {
     const cpu_row *rows;  // [panels * 32], one for each output; transposed: [inputs], one for each input
     void *panels;
     ptrdiff_t inputs, outputs;
-    cpu_type type;    // of the panels: CPU_F32, CPU_BF16 (transposed: of rows of BF16), or, unless transposed, CPU_INT8, CPU_INT4
+    cpu_type type;    // of the panels: CPU_F32, CPU_BF16 (transposed: of rows of BF16), or, unless transposed, CPU_INT8, CPU_INT5
     bool transposed;  // whether a row holds the weights of one input
 } cpu_pack_args;
 
@@ -81,7 +83,7 @@ typedef struct {
 } cpu_clamp_args;
 
 /// Rounds to bf16, to the nearest and to even: `narrow_inputs` numbers to a word, in bf16 if two (half a word that is left over
-/// is zero), as a float if one. Products over CPU_PAIRS, CPU_INT8 and CPU_INT4 read words where others read floats: their x and
+/// is zero), as a float if one. Products over CPU_PAIRS, CPU_INT8 and CPU_INT5 read words where others read floats: their x and
 /// x_stride are in words. Items: rows.
 typedef struct {
     const float *x;  // [rows, x_stride]

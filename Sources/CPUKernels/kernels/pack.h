@@ -52,56 +52,6 @@ INLINE weight_group load_group(const cpu_row *row, ptrdiff_t first) {
     return x;
 }
 
-// x over the scale, rounded to even and held within the codes -most - 1 ... most.
-INLINE v16 quantize(v16 x, float inverse, float most) {
-    const float round = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
-    v16 q = x * inverse;
-    q = q + round;
-    q = q - round;
-    q = select(q > most, splat(most), q);
-    return select(q >= -most - 1, q, splat(-most - 1));
-}
-
-// Quantizes a group as that of output r of a panel. Of the scales that put the weight farthest from zero, whatever its sign, at
-// or near the lowest code, it takes that of the least squared error.
-INLINE void quantize_group(weight_group x, cpu_type type, char *group, ptrdiff_t r) {
-    const float most = type == CPU_INT8 ? 127 : 7;
-    const int candidates = type == CPU_INT8 ? 1 : 17;
-    float wide[CPU_GROUP], extreme = 0, least = INFINITY, scale = 0;
-    for (int p = 0; p < CPU_GROUP / CPU_LANES; p++) store(wide + p * CPU_LANES, x.part[p]);
-    for (int i = 0; i < CPU_GROUP; i++)
-        if (fabsf(wide[i]) > fabsf(extreme)) extreme = wide[i];
-    for (int candidate = 0; candidate < candidates; candidate++) {
-        float tried = widen(narrow_bf16(extreme / -(most + 1 + 0.125f * (float)(candidate - candidates / 2))));
-        float inverse = tried == 0 ? 0 : 1 / tried;
-        v16 error = {};
-        for (int p = 0; p < CPU_GROUP / CPU_LANES; p++) {
-            v16 d = quantize(x.part[p], inverse, most) * tried;
-            d = d - x.part[p];
-            error = madd(d, d, error);
-        }
-        float total = candidates > 1 ? sum(error) : 0;
-        if (candidate > 0 && !(total < least)) continue;
-        least = total;
-        scale = tried;
-    }
-    ((uint16_t *)group)[r] = narrow_bf16(scale);
-    int32_t codes[CPU_GROUP];
-    for (int p = 0; p < CPU_GROUP / CPU_LANES; p++)
-        *(i16_unaligned *)(codes + p * CPU_LANES) =
-            __builtin_convertvector(quantize(x.part[p], scale == 0 ? 0 : 1 / scale, most), i16);
-    char *weights = group + 2 * CPU_PANEL;
-    if (type == CPU_INT8) {
-        for (int i = 0; i < CPU_GROUP; i++) ((int8_t *)weights)[i * CPU_PANEL + r] = (int8_t)codes[i];
-        return;
-    }
-    for (int w = 0; w < CPU_GROUP / 8; w++) {
-        uint32_t word = 0;
-        for (int i = 0; i < 8; i++) word |= (uint32_t)(codes[w * 8 + i] + 8) << (i % 2 * 4 + i / 2) * 4;
-        ((uint32_t *)weights)[w * CPU_PANEL + r] = word;
-    }
-}
-
 // Word i of v[k] becomes word k of v[i]: four times, the first half of the vectors is interleaved with the second.
 INLINE void transpose(i16 v[16]) {
     for (int round = 0; round < 4; round++) {
@@ -112,6 +62,133 @@ INLINE void transpose(i16 v[16]) {
                 __builtin_shufflevector(v[i], v[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
         }
         for (int i = 0; i < 16; i++) v[i] = t[i];
+    }
+}
+
+// x rounded to even, and held within lowest ... most.
+INLINE v16 rounded(v16 x, float lowest, float most) {
+    const float round = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+    v16 q = x + round;
+    q = q - round;
+    q = select(q > most, splat(most), q);
+    return select(q >= lowest, q, splat(lowest));  // NaN too
+}
+
+// Quantizes a group as that of output r of a panel.
+INLINE void quantize_int8(weight_group x, char *group, ptrdiff_t r) {
+    float wide[CPU_GROUP], most = 0;
+    for (int p = 0; p < CPU_GROUP / CPU_LANES; p++) store(wide + p * CPU_LANES, x.part[p]);
+    for (int i = 0; i < CPU_GROUP; i++)
+        if (fabsf(wide[i]) > most) most = fabsf(wide[i]);
+    const uint16_t scale = narrow_bf16(most / 127);
+    const float inverse = widen(scale) == 0 ? 0 : 1 / widen(scale);
+    int32_t codes[CPU_GROUP];
+    for (int p = 0; p < CPU_GROUP / CPU_LANES; p++)
+        *(i16_unaligned *)(codes + p * CPU_LANES) =
+            __builtin_convertvector(rounded(x.part[p] * inverse, -127, 127), i16);
+    ((uint16_t *)group)[r] = scale;
+    uint8_t *bytes = (uint8_t *)group + scale_bytes(CPU_INT8);
+    for (int i = 0; i < CPU_GROUP; i++) bytes[place_int8(i, r)] = byte_int8(codes[i]);
+}
+
+// A group of 16 rows, a row to a lane.
+typedef struct {
+    v16 input[CPU_GROUP];
+} row_group;
+
+INLINE row_group load_rows(const cpu_row *rows, ptrdiff_t first) {
+    i16 parts[CPU_GROUP / CPU_LANES][CPU_LANES];
+    for (int r = 0; r < CPU_LANES; r++) {
+        weight_group row = load_group(rows + r, first);
+        for (int p = 0; p < CPU_GROUP / CPU_LANES; p++) parts[p][r] = (i16)row.part[p];
+    }
+    row_group x;
+    for (int p = 0; p < CPU_GROUP / CPU_LANES; p++) {
+        transpose(parts[p]);
+        for (int i = 0; i < CPU_LANES; i++) x.input[p * CPU_LANES + i] = (v16)parts[p][i];
+    }
+    return x;
+}
+
+INLINE v16 magnitude(v16 x) { return (v16)((i16)x & 0x7FFFFFFF); }
+
+// The weight of a row that is farthest from zero, with its sign.
+INLINE v16 farthest(const row_group *x, v16 found) {
+    for (int i = 0; i < CPU_GROUP; i++)
+        found = select(magnitude(x->input[i]) > magnitude(found), x->input[i], found);
+    return found;
+}
+
+// The number farthest from zero, and how many scales are tried on either side of the one that gives it to the weight
+// farthest from zero.
+enum { INT5_FARTHEST = 9344, INT5_TRIED = 4 };
+INLINE float int5_factor(int k) { return 1 + 0.03f * (float)k; }
+
+// The code whose number is nearest to x * INT5_FARTHEST, within 0.02 of a code.
+// Method: the polynomial of least greatest error (Remez) for the inverse of the cubic.
+INLINE v16 nearest_int5(v16 x) {
+    x = select(x > 1, splat(1), x);
+    x = select(x < -1, splat(-1), x);
+    v16 square = x * x, t = splat(70.39829f);
+    const float factors[] = {-273.8526f, 429.3907f, -351.7294f, 166.9912f, -53.36017f, 28.14961f};
+    for (int i = 0; i < 6; i++) t = madd(t, square, splat(factors[i]));
+    return rounded(t * x, -16, 15);
+}
+
+// Quantizes a group of 16 rows, half of a panel, whose scales are multiples of `unit`: of those that put the weight farthest
+// from zero, whatever its sign, at or near the lowest code, each row takes that of the least squared error.
+INLINE void quantize_int5(const row_group *x, v16 unit, char *group, int half) {
+    const v16 steps = farthest(x, (v16){}) / (unit * -INT5_FARTHEST);
+    v16 least = splat(INFINITY), scale = {};
+    for (int k = -INT5_TRIED; k <= INT5_TRIED; k++) {
+        v16 tried = rounded(steps * int5_factor(k), -127, 127);
+        tried = select(tried == 0, splat(1), tried);
+        const v16 number = tried * unit, inverse = 1 / (number * INT5_FARTHEST);
+        v16 error = {};
+        for (int i = 0; i < CPU_GROUP; i++) {
+            v16 d = number_int5(nearest_int5(x->input[i] * inverse)) * number;
+            d = d - x->input[i];
+            error = madd(d, d, error);
+        }
+        i16 isBetter = error < least;
+        least = select(isBetter, error, least);
+        scale = select(isBetter, tried, scale);
+    }
+    ((b16_unaligned *)group)[half] = __builtin_convertvector(__builtin_convertvector(scale, i16), b16);
+    const v16 inverse = 1 / (scale * unit * INT5_FARTHEST);
+    i16 codes[CPU_GROUP];
+    for (int i = 0; i < CPU_GROUP; i++)
+        codes[i] = __builtin_convertvector(nearest_int5(x->input[i] * inverse), i16) & 31;
+    for (int w = 0; w < CPU_INT5_WORDS; w++) {
+        i16 word = {};
+        for (int i = 0; i < 6; i++) word |= codes[6 * w + i] << (i % 2 * 16 + i / 2 * 5);
+        for (int i = 0; i < 2; i++)
+            word |= (codes[6 * CPU_INT5_WORDS + i] >> (CPU_INT5_WORDS - 1 - w) & 1) << (i * 16 + 15);
+        *(i16_unaligned *)(group + scale_bytes(CPU_INT5) + w * 4 * CPU_PANEL + 64 * half) = word;
+    }
+}
+
+// A panel of any rows in codes of eight bits, and of five.
+static void pack_int8(const cpu_row *rows, ptrdiff_t inputs, char *panel) {
+    for (ptrdiff_t k = 0; k < inputs; k += CPU_GROUP, panel += group_bytes(CPU_INT8))
+        for (ptrdiff_t r = 0; r < CPU_PANEL; r++) quantize_int8(load_group(rows + r, k), panel, r);
+}
+
+static void pack_int5(const cpu_row *rows, ptrdiff_t inputs, char *panel) {
+    for (int half = 0; half < 2; half++, rows += CPU_LANES) {
+        v16 most = {};
+        for (ptrdiff_t k = 0; k < inputs; k += CPU_GROUP) {
+            row_group x = load_rows(rows, k);
+            most = farthest(&x, most);
+        }
+        v16 unit = magnitude(most) * (int5_factor(INT5_TRIED) / (127.0f * INT5_FARTHEST));
+        unit = select(unit > 0, unit, splat(1));
+        store((float *)panel + CPU_LANES * half, unit);
+        char *group = panel + head_bytes(CPU_INT5);
+        for (ptrdiff_t k = 0; k < inputs; k += CPU_GROUP, group += group_bytes(CPU_INT5)) {
+            row_group x = load_rows(rows, k);
+            quantize_int5(&x, unit, group, half);
+        }
     }
 }
 
@@ -182,14 +259,10 @@ static void pack(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
         const cpu_row *rows = a->transposed ? a->rows : a->rows + panel * CPU_PANEL;
         if (a->transposed) {
             turn(a, panel, start);
-        } else if (a->type == CPU_INT8 || a->type == CPU_INT4) {
-            for (ptrdiff_t k = 0; k < a->inputs; k += CPU_GROUP, start += group_bytes(a->type))
-                for (ptrdiff_t r = 0; r < CPU_PANEL; r++) {
-                    if (a->type == CPU_INT8)
-                        quantize_group(load_group(rows + r, k), CPU_INT8, start, r);
-                    else
-                        quantize_group(load_group(rows + r, k), CPU_INT4, start, r);
-                }
+        } else if (a->type == CPU_INT8) {
+            pack_int8(rows, a->inputs, start);
+        } else if (a->type == CPU_INT5) {
+            pack_int5(rows, a->inputs, start);
         } else if (a->type == CPU_BF16) {
             bool isNarrow = true;
             for (ptrdiff_t r = 0; r < CPU_PANEL; r++) isNarrow &= !rows[r].elements || rows[r].type == CPU_BF16;

@@ -80,13 +80,17 @@ INLINE v16 load_weight(const char *weights, ptrdiff_t pair, int half, ptrdiff_t 
 
 INLINE ptrdiff_t weight_size(cpu_type type) { return type == CPU_F32 ? 4 : 2; }
 
-// Bytes of a group of inputs in a panel: scales, then weights.
+// Bytes of a group of inputs in a panel: scales, then codes.
+INLINE ptrdiff_t scale_bytes(cpu_type type) { return CPU_PANEL * (type == CPU_INT8 ? 2 : 1); }
 INLINE ptrdiff_t group_bytes(cpu_type type) {
-    return CPU_PANEL * (2 + (type == CPU_INT8 ? CPU_GROUP : CPU_GROUP / 2));
+    return scale_bytes(type) + CPU_PANEL * (type == CPU_INT8 ? CPU_GROUP : 4 * CPU_INT5_WORDS);
 }
 
+// Bytes before the first group: what the scales of CPU_INT5 are in.
+INLINE ptrdiff_t head_bytes(cpu_type type) { return type == CPU_INT5 ? 4 * CPU_PANEL : 0; }
+
 INLINE ptrdiff_t panel_bytes(ptrdiff_t inputs, cpu_type type) {
-    if (type == CPU_INT8 || type == CPU_INT4) return inputs / CPU_GROUP * group_bytes(type);
+    if (type == CPU_INT8 || type == CPU_INT5) return head_bytes(type) + inputs / CPU_GROUP * group_bytes(type);
     return (type == CPU_F32 ? inputs : (inputs + 1) / 2 * 2) * CPU_PANEL * weight_size(type);
 }
 
@@ -99,41 +103,86 @@ INLINE v16 load_bf16(const char *p) { return (v16)(__builtin_convertvector(*(con
 
 INLINE v16 load_int8(const char *p) { return __builtin_convertvector(*(const b16_unaligned *)p, v16); }
 
-// The number that four bits of each word stand for, `place` from the lowest on.
-INLINE v16 code_int4(i16 words, int place) {
+// What codes of five bits stand for, in two's complement: t (t^2 + 330) without the bits that bf16 has no room for. Such
+// numbers lie as weights do, close to one another near zero.
+// Method: the cubic that is nearest to the best 32 numbers (Lloyd, IEEE Trans. Inf. Theory 28, 1982) for groups of 32 normal
+//         weights, of which the farthest from zero has code -16.
+#define INT5_NUMBERS                                                                                                    \
+    {0,     330,   668,   1016,  1384,  1768,  2192,  2640,  3152,  3696,  4288,  4960,  5664,  6464,  7360,  8320,     \
+     -9344, -8320, -7360, -6464, -5664, -4960, -4288, -3696, -3152, -2640, -2192, -1768, -1384, -1016, -668,  -330}
+
+// The number of each code.
+INLINE v16 number_int5(v16 code) { return (v16)((i16)(code * (code * code + 330.0f)) & (int32_t)0xFFFF0000); }
+
+// The number that input i of a word of six, the even ones in its lower half, has.
+INLINE v16 code_int5(i16 words, int i) {
+    const int place = 16 * (i % 2) + 5 * (i / 2);
 #ifdef PERMUTES
-    // The instruction looks at the lowest four bits only.
-    const v16 numbers = {-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7};
-    return (v16)__builtin_ia32_permvarsf512(numbers, words >> (4 * place));
+    typedef float v32 __attribute__((vector_size(128)));
+    const v32 numbers = INT5_NUMBERS;
+    const v16 low = __builtin_shufflevector(numbers, numbers, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const v16 high = __builtin_shufflevector(numbers, numbers, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31);
+    // The instruction looks at the lowest five bits.
+    return (v16)__builtin_ia32_vpermi2varps512(low, words >> place, high);
 #else
-    // To the top without the highest bit's weight, and down again with the sign.
-    return __builtin_convertvector(((words << (28 - 4 * place)) ^ (int32_t)0x80000000) >> 28, v16);
+    return number_int5(__builtin_convertvector(words << (27 - place) >> 27, v16));
 #endif
 }
+
+// The codes of a group's last two inputs, a bit of each in every word, the highest in the first.
+INLINE i16 last_int5(i16 last, i16 words) { return last << 1 | (words >> 15 & 0x00010001); }
 
 #ifdef MADD_PAIRS
 // Pairs of bf16 in each word, the first in its lower half.
 typedef __bf16 bf32 __attribute__((vector_size(64)));
 typedef uint16_t h32 __attribute__((vector_size(64)));
+typedef char b64 __attribute__((vector_size(64)));
 
 // c plus the products of two pairs.
 INLINE v16 madd_pairs(i16 a, i16 b, v16 c) { return __builtin_ia32_dpbf16ps_512(c, (bf32)a, (bf32)b); }
 
-// The codes of one input and of the next: 8 bits are exact in bf16.
-INLINE i16 pair_int8(const char *first, const char *second) {
-    i16 low = (i16)load_int8(first), high = (i16)load_int8(second);
-    return (low >> 16 & 0xFFFF) | (high & (int32_t)0xFFFF0000);
+// Codes of 8 bits are a sign and a magnitude, whose number in bf16 has two bytes: each is looked up. 64 codes are those of 16
+// outputs and four inputs, four outputs to a quarter: the first two inputs of each, then the last two.
+INLINE ptrdiff_t place_int8(ptrdiff_t k, ptrdiff_t r) {
+    return k / 4 * 4 * CPU_PANEL + r / 16 * 64 + r % 16 / 4 * 16 + k % 4 / 2 * 8 + r % 4 * 2 + k % 2;
+}
+INLINE uint8_t byte_int8(int32_t code) { return (uint8_t)(code < 0 ? 0x80 - code : code); }
+
+#define MAGNITUDES_8(X, m) X(m), X(m + 1), X(m + 2), X(m + 3), X(m + 4), X(m + 5), X(m + 6), X(m + 7)
+#define MAGNITUDES_64(X, m)                                                                                       \
+    {MAGNITUDES_8(X, m),      MAGNITUDES_8(X, m + 8),  MAGNITUDES_8(X, m + 16), MAGNITUDES_8(X, m + 24),          \
+     MAGNITUDES_8(X, m + 32), MAGNITUDES_8(X, m + 40), MAGNITUDES_8(X, m + 48), MAGNITUDES_8(X, m + 56)}
+// The exponent of m in bf16, and its fraction.
+#define LOG2(m) ((m) > 63 ? 6 : (m) > 31 ? 5 : (m) > 15 ? 4 : (m) > 7 ? 3 : (m) > 3 ? 2 : (m) > 1 ? 1 : 0)
+#define BITS(m) ((m) == 0 ? 0 : (127 + LOG2(m)) << 7 | ((m) << (7 - LOG2(m)) & 0x7F))
+#define LOW_BYTE(m) (char)(BITS(m) & 0xFF)
+#define HIGH_BYTE(m) (char)(BITS(m) >> 8)
+
+// The pair of inputs i and i + 1 of four.
+INLINE i16 pair_int8(i16 quad, int i) {
+    const b64 low[2] = {MAGNITUDES_64(LOW_BYTE, 0), MAGNITUDES_64(LOW_BYTE, 64)};
+    const b64 high[2] = {MAGNITUDES_64(HIGH_BYTE, 0), MAGNITUDES_64(HIGH_BYTE, 64)};
+    // The instruction looks at the lowest seven bits.
+    b64 first = (b64)__builtin_ia32_vpermi2varqi512(low[0], (b64)quad, low[1]);
+    b64 second = (b64)__builtin_ia32_vpermi2varqi512(high[0], (b64)quad, high[1]);
+    second |= (b64)(quad & (int32_t)0x80808080);
+#define QUARTER(b, n) b + n, b + n + 64, b + n + 1, b + n + 65, b + n + 2, b + n + 66, b + n + 3, b + n + 67, \
+                      b + n + 4, b + n + 68, b + n + 5, b + n + 69, b + n + 6, b + n + 70, b + n + 7, b + n + 71
+    return i == 0 ? (i16)__builtin_shufflevector(first, second, QUARTER(0, 0), QUARTER(16, 0), QUARTER(32, 0), QUARTER(48, 0))
+                  : (i16)__builtin_shufflevector(first, second, QUARTER(0, 8), QUARTER(16, 8), QUARTER(32, 8), QUARTER(48, 8));
+#undef QUARTER
 }
 
-// Each half of a word has four codes; those at `place` from the lowest on.
-INLINE i16 pair_int4(i16 words, int place) {
-    // The instruction looks at the lowest five bits; the fifth is another code's.
-    const h32 numbers = {0xC100, 0xC0E0, 0xC0C0, 0xC0A0, 0xC080, 0xC040, 0xC000, 0xBF80, 0x0000, 0x3F80, 0x4000,
-                         0x4040, 0x4080, 0x40A0, 0x40C0, 0x40E0, 0xC100, 0xC0E0, 0xC0C0, 0xC0A0, 0xC080, 0xC040,
-                         0xC000, 0xBF80, 0x0000, 0x3F80, 0x4000, 0x4040, 0x4080, 0x40A0, 0x40C0, 0x40E0};
+// The pair at `place` of the three in a word.
+INLINE i16 pair_int5(i16 words, int place) {
+    const bf32 numbers = INT5_NUMBERS;
     typedef short s32 __attribute__((vector_size(64)));
-    return (i16)__builtin_ia32_permvarhi512((s32)numbers, (s32)((h32)words >> 4 * place));
+    // The instruction looks at the lowest five bits.
+    return (i16)__builtin_ia32_permvarhi512((s32)numbers, (s32)((h32)words >> 5 * place));
 }
+#else
+INLINE ptrdiff_t place_int8(ptrdiff_t k, ptrdiff_t r) { return k * CPU_PANEL + r; }
+INLINE uint8_t byte_int8(int32_t code) { return (uint8_t)code; }
 #endif
 
 // Always the same tree, so that a sum's bits depend on the values only.

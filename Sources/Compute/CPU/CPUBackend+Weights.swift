@@ -7,7 +7,7 @@ internal import CPUKernels
 
 extension CPUBackend {
     /// Changes whenever panels lie otherwise than before, or hold other codes for the same weights.
-    static let layoutVersion = 2
+    static let layoutVersion = 3
 
     public func makeMatrix(_ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision) -> Matrix {
         let layout = PanelLayout(matrices, gated: gated, precision: precision)
@@ -101,7 +101,7 @@ struct PanelLayout {
             switch wanted {
             case .stored: .stored
             case .bfloat16: first.isTransposed ? .stored : .bfloat16
-            case .int8, .int4: first.isTransposed || inputs % group > 0 ? .stored : wanted
+            case .int8, .int5: first.isTransposed || inputs % group > 0 ? .stored : wanted
             }
         dtype = isBF16 || precision == .bfloat16 ? .bfloat16 : .float32
         let panelBytes =
@@ -109,7 +109,7 @@ struct PanelLayout {
             // Bfloat16 inputs come in pairs.
             case .stored, .bfloat16: Int(CPU_PANEL) * (dtype == .bfloat16 ? (inputs + 1) / 2 * 2 : inputs) * dtype.size
             case .int8: Int(CPU_PANEL) * inputs / group * (2 + group)
-            case .int4: Int(CPU_PANEL) * inputs / group * (2 + group / 2)
+            case .int5: Int(CPU_PANEL) * (4 + inputs / group * (1 + 4 * Int(CPU_INT5_WORDS)))
             }
         stride = panels * panelBytes
     }
@@ -119,7 +119,7 @@ struct PanelLayout {
         switch precision {
         case .stored, .bfloat16: dtype == .bfloat16 ? CPU_BF16 : CPU_F32
         case .int8: CPU_INT8
-        case .int4: CPU_INT4
+        case .int5: CPU_INT5
         }
     }
 

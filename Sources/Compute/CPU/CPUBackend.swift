@@ -262,7 +262,7 @@ extension WeightPrecision {
         case .stored: nil
         case .bfloat16: CPU_PAIRS
         case .int8: CPU_INT8
-        case .int4: CPU_INT4
+        case .int5: CPU_INT5
         }
     }
 }
