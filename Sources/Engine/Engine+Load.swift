@@ -19,6 +19,8 @@ struct EngineParts: Sendable {
     var pages: Int
     /// Where the experts are; nil for a model without any.
     var placement: Placement?
+    /// What a pass costs beside its tokens, in tokens.
+    var passCost: Int
 }
 
 extension Engine {
@@ -101,7 +103,10 @@ extension Engine {
             description.threads = backend.device.threads
             let placement = try numbers.experts > 0 ? placement(numbers, configuration) : nil
             return EngineParts(
-                model: model, backend: backend, description: description, pages: pages, placement: placement)
+                model: model, backend: backend, description: description, pages: pages, placement: placement,
+                passCost: passCost(
+                    bytes: loader.matrixBytes, activeParameters: survey.activeParameters,
+                    precision: configuration.precision))
         } catch {
             backend.stop()
             throw error
@@ -121,6 +126,13 @@ extension Engine {
                 expected: "at most \(Recorder.mostSlots)")
         }
         return placement
+    }
+
+    /// What a pass costs beside its tokens, in tokens: it reads `bytes` of weights for one as for many, of which a token is
+    /// multiplied by `activeParameters`. While a CPU reads a byte from memory it multiplies about 3.5 float32 numbers, or 6.5
+    /// of bfloat16.
+    static func passCost(bytes: Int, activeParameters: Int, precision: WeightPrecision) -> Int {
+        Int((precision == .stored ? 3.5 : 6.5) * Double(bytes) / Double(max(1, activeParameters)))
     }
 
     /// Bytes of memory that this machine has.

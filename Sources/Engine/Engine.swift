@@ -53,7 +53,7 @@ public actor Engine {
                 policy: configuration.schedulePolicy,
                 reusesPrefixes: configuration.reusesPrefixes,
                 sharesOutput: !type(of: parts.model).tellsPromptsFromOutput,
-                preemptionThreshold: configuration.preemptionThreshold))
+                preemptionThreshold: configuration.preemptionThreshold, passCost: parts.passCost))
         guard let placement = parts.placement else { return }
         recordings = Recordings(
             placement: placement, sparseLayers: runner.sparseLayers, topK: model.topK, tokens: passTokens,

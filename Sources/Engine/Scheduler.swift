@@ -42,6 +42,8 @@ struct Scheduler {
         var sharesOutput = true
         /// By how much the priority of who waits must exceed that of who runs, to take its place.
         var preemptionThreshold = 10
+        /// What a pass costs beside its tokens, in tokens.
+        var passCost = 16
     }
 
     /// Tokens that whoever joins must leave room for, for each sequence that runs.
@@ -50,9 +52,6 @@ struct Scheduler {
     static let patience = 32
     /// How many of the queue the policy compares.
     static let outlook = 128
-    /// What a pass costs beside its tokens, in tokens: weights are read for one as for many.
-    static let passCost = 16
-
     private let limits: Limits
     /// Requests that wait, first to last: by priority, then by arrival.
     private(set) var waiting: [Sequence] = []
@@ -226,7 +225,8 @@ struct Scheduler {
         var budget = most
         if remaining <= most {
             // Whose prompt ends decodes in the passes after it.
-            let share = Self.promptTokens(queued: remaining + asked, decoding: batch.entries.count + others.count)
+            let share = Self.promptTokens(
+                queued: remaining + asked, decoding: batch.entries.count + others.count, passCost: limits.passCost)
             budget = min(most, remaining <= share ? share : remaining + share)
             budget -= choosePrompt(first, count: remaining, for: &batch)
         } else {
@@ -250,7 +250,7 @@ struct Scheduler {
     ///
     /// Passes of p prompt tokens cost p + c each, where c is for the pass itself and for twice what decodes, each of which has
     /// logits; so n prompt tokens are done after (n / p + 1) (p + c) / 2 on average, which is least for p = √(n c).
-    static func promptTokens(queued: Int, decoding: Int) -> Int {
+    static func promptTokens(queued: Int, decoding: Int, passCost: Int) -> Int {
         Int((Double(queued) * Double(2 * decoding + passCost)).squareRoot())
     }
 

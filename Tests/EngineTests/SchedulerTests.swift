@@ -1,3 +1,4 @@
+import Compute
 import Experts
 import Support
 import Testing
@@ -53,12 +54,23 @@ import Testing
 
     @Test("by the model of a pass's cost, no other number of prompt tokens keeps prompts waiting much less")
     func promptTokens() {
-        for (queued, decoding) in [(40, 0), (256, 7), (3200, 0), (8192, 127), (100_000, 30)] {
-            let cost = Double(16 + 2 * decoding)
+        for (queued, decoding, pass) in [(40, 0, 16), (256, 7, 43), (3200, 0, 4), (8192, 127, 16), (100_000, 30, 120)] {
+            let cost = Double(pass + 2 * decoding)
             func wait(_ tokens: Int) -> Double { (Double(queued) / Double(tokens) + 1) * (Double(tokens) + cost) / 2 }
-            let chosen = wait(Scheduler.promptTokens(queued: queued, decoding: decoding))
+            let chosen = wait(Scheduler.promptTokens(queued: queued, decoding: decoding, passCost: pass))
             #expect((1...queued).allSatisfy { chosen <= 1.001 * wait($0) })
         }
+    }
+
+    @Test("the more weights lie idle while a token is computed, the more prompts share a pass")
+    func passCost() {
+        func cost(_ bytes: Int, _ active: Int, _ precision: WeightPrecision = .stored) -> Int {
+            Engine.passCost(bytes: bytes, activeParameters: active, precision: precision)
+        }
+        #expect(cost(36_000_000, 8_400_000) == 15)
+        #expect(cost(61_000_000_000, 3_300_000_000, .bfloat16) == 120)
+        #expect(cost(20_000_000_000, 3_300_000_000, .int5) == 39)
+        #expect(cost(0, 0) == 0)
     }
 
     @Test("what nobody else asks for, the first prompt gets")
