@@ -2,7 +2,7 @@
 //
 // Goals in order: never worse than the start, the same result on every machine, quality, speed.
 // Method: iterated local search. Slots are exchanged until the peak is within the target or stuck; where most experts
-//         are idle, ranks are split anew. Then single replicas are replaced, each time followed by exchanges. After some rounds without a new best the search
+//         are idle, ranks are filled anew (SparseSearch). Then single replicas are replaced, each time followed by exchanges. After some rounds without a new best the search
 //         returns to the best and lets its changes stand for longer or shorter. Effort is counted, not timed.
 
 /// How good a plan should be, and what may be spent on it.
@@ -35,7 +35,7 @@ struct LayerSearch: ~Copyable {
     /// The layer under change.
     private let layer: LayerArrangement
     private let exchange: SlotExchange
-    private let split: RankSplit
+    private let sparse: SparseSearch
     private let change: ReplicaChange
     private let planner: CompatiblePlanner
     /// A map of experts and one of their replica ranks; `[P]` each.
@@ -56,7 +56,7 @@ struct LayerSearch: ~Copyable {
     init(experts: Int, shape: PlanShape, spill: Bool) {
         layer = LayerArrangement(experts: experts, shape: shape, spill: spill)
         exchange = SlotExchange(ranks: shape.ranks, room: shape.slots / shape.ranks)
-        split = RankSplit(experts: experts, ranks: shape.ranks, room: shape.slots / shape.ranks)
+        sparse = SparseSearch(ranks: shape.ranks, room: shape.slots / shape.ranks)
         change = ReplicaChange(experts: experts)
         planner = CompatiblePlanner(experts: experts, shape: shape)
         spareMap = .allocate(capacity: shape.slots)
@@ -101,21 +101,18 @@ struct LayerSearch: ~Copyable {
         // Without spill no search leads below the busiest node's mean; with it, nodes are filled one after the other.
         let least = layer.spills ? 1 : layer.peakOfNodes
         var work = min(goal.effort, 1 << 40) * (layer.spills ? layer.ranks / layer.ranksPerNode : 1)
-        split.reset()
-        let isDone = lower(least * PlanGoal.peak(split.suits(layer) ? goal.settled : goal.target), &work)
+        let isDone = lower(least * PlanGoal.peak(sparse.suits(layer) ? goal.settled : goal.target), &work)
         layer.writeSlots(map)
         guard !isDone else { return (start, layer.peak) }
         return (start, changeReplicas(map, limit: least * PlanGoal.peak(goal.settled), work: &work))
     }
 
-    /// Exchanges, and splits ranks with few loaded experts, until the peak is within `limit`, or near the busiest node's
+    /// Exchanges, or fills ranks with few loaded experts, until the peak is within `limit`, or near the busiest node's
     /// mean where that is above it.
     private func lower(_ limit: Float, _ work: inout Int) -> Bool {
         let reachable = layer.spills ? limit * layer.peakOfNodes : limit
-        let isSparse = split.suits(layer)
-        _ = exchange.lower(layer, limit: max(limit, reachable), usesPairs: !isSparse, work: &work)
-        if isSparse { split.lower(layer, limit: max(limit, reachable), work: &work) }
-        return layer.peak <= limit
+        if sparse.suits(layer), sparse.lower(layer, limit: max(limit, reachable), work: &work) { return true }
+        return exchange.lower(layer, limit: max(limit, reachable), work: &work) && layer.peak <= limit
     }
 
     /// Replaces replicas, keeping the best layer in `map`; returns its peak.

@@ -59,18 +59,14 @@ struct SlotExchange: ~Copyable {
     /// - Parameters:
     ///   - layer: changed; its peak never rises.
     ///   - limit: largest rank load that is good enough, in units of the mean.
-    ///   - usesPairs: whether two slots are exchanged for two where one for one leads nowhere.
     ///   - work: what may be spent, in units of about a nanosecond; counted down.
     /// - Returns: whether no rank exceeds `limit`.
-    func lower(
-        _ layer: borrowing LayerArrangement, limit: Float, usesPairs: Bool, work: inout Int
-    ) -> Bool {
+    func lower(_ layer: borrowing LayerArrangement, limit: Float, work: inout Int) -> Bool {
         isCurrent.update(repeating: false, count: layer.ranks)
         while layer.peak > limit {
             guard work > 0 else { return false }
             var choice = single(layer, limit: limit, work: &work)
             if choice.partner < 0 {
-                guard usesPairs else { return false }
                 choice = pair(layer, limit: limit, work: &work)
                 guard choice.partner >= 0 else { return false }
                 layer.swap(choice.slots.1, of: layer.busiest, with: choice.others.1, of: choice.partner)

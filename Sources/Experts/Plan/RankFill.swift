@@ -1,0 +1,244 @@
+// RankFill: deals loaded replicas to ranks so that each is full to the brim and none exceeds a limit.
+//
+// Goals in order: no rank above the limit, speed.
+// Method: each rank begins with one of the heaviest replicas. The ranks with the heaviest are filled first: the heaviest one to
+//         three of what is left that bring the rank to just below the limit. So heavy ones are used up early, and the
+//         tighter the first ranks are filled, the more room is left for the last three: one of them gets each subset
+//         of what is left that leaves the other two room enough, until the rest can be split between those. After
+//         E. Schreiber and R. Korf, "Improved bin completion for optimal bin packing and number partitioning" (2013).
+
+/// Fills the ranks of layers of one shape.
+struct RankFill: ~Copyable {
+    /// How much of its part of the room below the limit a rank may leave, and how much where nothing fits better.
+    private static let tightly: Float = 1
+    private static let loosely: Float = 2
+
+    private let room: Int
+    /// The replicas that no rank has yet by falling load: their loads and experts; `[P]` each.
+    private let weight: UnsafeMutablePointer<Float>
+    private let expert: UnsafeMutablePointer<Int32>
+    /// The experts that each rank has, and how many; `[G, p]` and `[G]`.
+    let held: UnsafeMutablePointer<Int32>
+    let counts: UnsafeMutablePointer<Int>
+    /// The load of each rank; `[G]`.
+    private let loads: UnsafeMutablePointer<Float>
+    /// Sums of subsets of what is left for the last three ranks, and for the last two.
+    private let sums = SubsetSums()
+    private let lastSums = SubsetSums()
+
+    /// Space for `ranks` ranks of `room` slots.
+    init(ranks: Int, room: Int) {
+        self.room = room
+        let slots = ranks * room
+        weight = .allocate(capacity: slots)
+        expert = .allocate(capacity: slots)
+        held = .allocate(capacity: slots)
+        counts = .allocate(capacity: ranks)
+        loads = .allocate(capacity: ranks)
+        held.initialize(repeating: -1, count: slots)
+    }
+
+    deinit {
+        weight.deallocate()
+        expert.deallocate()
+        held.deallocate()
+        counts.deallocate()
+        loads.deallocate()
+    }
+
+    /// Fills ranks.
+    ///
+    /// - Parameters:
+    ///   - ranks: how many, at most G.
+    ///   - order: keys of loads and experts, falling; `[loaded]`.
+    ///   - loaded: how many.
+    ///   - limit: no rank may exceed it.
+    ///   - work: what may be spent, in units of about a nanosecond; counted down.
+    /// - Returns: whether that was found; `held` and `counts` say how.
+    func fill(
+        _ ranks: Int, _ order: UnsafePointer<UInt64>, _ loaded: Int, limit: Float, _ work: inout Int
+    ) -> Bool {
+        guard loaded >= ranks, keyWeight(order[0]) <= limit else { return false }
+        for rank in 0..<ranks {
+            held[rank &* room] = Int32(truncatingIfNeeded: keyIndex(order[rank]))
+            counts[rank] = 1
+            loads[rank] = keyWeight(order[rank])
+        }
+        var slack = limit * Float(ranks)
+        for rank in 0..<ranks { slack -= loads[rank] }
+        var left = loaded &- ranks
+        for item in 0..<left {
+            weight[item] = keyWeight(order[ranks &+ item])
+            expert[item] = Int32(truncatingIfNeeded: keyIndex(order[ranks &+ item]))
+            slack -= weight[item]
+        }
+        guard slack > 0 else { return false }
+        for rank in 0..<max(0, ranks &- 3) {
+            guard close(rank, ranks, limit, slack / Float(ranks &- rank), &left, &work) else { return false }
+            slack -= limit - loads[rank]
+        }
+        return finish(ranks, limit, &left, &work)
+    }
+
+    /// Fills a rank, or a later one that takes its place.
+    private func close(
+        _ rank: Int, _ ranks: Int, _ limit: Float, _ part: Float, _ left: inout Int, _ work: inout Int
+    ) -> Bool {
+        repeat {
+            for candidate in rank..<ranks {
+                work &-= 20 &+ 10 * left
+                let open = limit - loads[candidate]
+                if open > Self.tightly * part {
+                    let found = fitting(candidate, left, open, part)
+                    guard found.0 >= 0 else { continue }
+                    // The last first, as those after it move up.
+                    if found.2 >= 0 { hand(found.2, candidate, &left) }
+                    if found.1 >= 0 { hand(found.1, candidate, &left) }
+                    hand(found.0, candidate, &left)
+                }
+                exchange(rank, candidate)
+                return true
+            }
+            // Three do not suffice.
+        } while left > 3 * (ranks &- rank) && handHeaviest(rank, limit, &left)
+        return false
+    }
+
+    /// Gives the heaviest expert of the list that it can have to a rank; returns whether there was one.
+    private func handHeaviest(_ rank: Int, _ limit: Float, _ left: inout Int) -> Bool {
+        for item in 0..<left where counts[rank] < room &- 3 && loads[rank] + weight[item] <= limit {
+            guard !holds(rank, item) else { continue }
+            hand(item, rank, &left)
+            return true
+        }
+        return false
+    }
+
+    /// Gives an expert of the list to a rank.
+    private func hand(_ item: Int, _ rank: Int, _ left: inout Int) {
+        held[rank &* room &+ counts[rank]] = expert[item]
+        counts[rank] &+= 1
+        loads[rank] += weight[item]
+        left &-= 1
+        for later in item..<left {
+            weight[later] = weight[later &+ 1]
+            expert[later] = expert[later &+ 1]
+        }
+    }
+
+    private func exchange(_ rank: Int, _ other: Int) {
+        guard rank != other else { return }
+        (counts[rank], counts[other]) = (counts[other], counts[rank])
+        (loads[rank], loads[other]) = (loads[other], loads[rank])
+        let (own, its) = (held + rank &* room, held + other &* room)
+        for place in 0..<room { (own[place], its[place]) = (its[place], own[place]) }
+    }
+
+    @inline(__always) private func holds(_ rank: Int, _ item: Int) -> Bool {
+        for place in rank &* room..<rank &* room &+ counts[rank] where held[place] == expert[item] { return true }
+        return false
+    }
+
+    /// Up to three experts of the list that fill what a rank has open, -1 for none: the first that do so tightly, else
+    /// the best.
+    private func fitting(_ rank: Int, _ left: Int, _ open: Float, _ part: Float) -> (Int, Int, Int) {
+        let enough = open - Self.tightly * part
+        var best = (-1, -1, -1)
+        var most = open - Self.loosely * part
+        for one in 0..<left where weight[one] <= open {
+            let first = weight[one]
+            // Three from here on do not suffice.
+            if one &+ 2 < left, first + weight[one &+ 1] + weight[one &+ 2] <= most { break }
+            guard !holds(rank, one) else { continue }
+            if first > most { (most, best) = (first, (one, -1, -1)) }
+            var other = one &+ 1
+            while other < left, first + weight[other] > open { other &+= 1 }
+            // The lighter the second, the heavier the third.
+            var third = left &- 1
+            while other < left, most < enough {
+                let sum = first + weight[other]
+                if sum > most, isNew(rank, other, beside: one) { (most, best) = (sum, (one, other, -1)) }
+                guard other &+ 1 < left, sum + weight[other &+ 1] > most else { break }
+                while third > other &+ 1, sum + weight[third &- 1] <= open { third &-= 1 }
+                let all = sum + weight[third]
+                if all > most, all <= open, isNew(rank, other, beside: one), isNew(rank, third, beside: one),
+                    third > other, expert[other] != expert[third]
+                {
+                    (most, best) = (all, (one, other, third))
+                }
+                other &+= 1
+            }
+            if most >= enough { break }
+        }
+        return best
+    }
+
+    private func isNew(_ rank: Int, _ item: Int, beside one: Int) -> Bool {
+        expert[item] != expert[one] && !holds(rank, item)
+    }
+
+    /// Shares what is left among the last three ranks, or as many as there are.
+    private func finish(_ ranks: Int, _ limit: Float, _ left: inout Int, _ work: inout Int) -> Bool {
+        let first = max(0, ranks &- 3)
+        // Of very many the heaviest are shared one by one.
+        while left > SubsetSums.most &+ 3 * max(0, ranks &- first &- 2) {
+            var least = -1
+            for rank in first..<ranks where counts[rank] < room && !holds(rank, 0) {
+                if least < 0 || loads[rank] < loads[least] { least = rank }
+            }
+            guard least >= 0 else { return false }
+            hand(0, least, &left)
+        }
+        var rest: Float = 0
+        for rank in first..<ranks { rest += loads[rank] }
+        for item in 0..<left { rest += weight[item] }
+        guard ranks > 2 else { return ranks < 2 || split(0, left, rest, without: 0, limit, &work) }
+        let count = sums.sumUp(weight, left, without: 0, from: loads[first])
+        work &-= count
+        let own = counts[first]
+        var place = 0
+        while work > 0, let subset = sums.first(from: place, of: count, low: rest - 2 * limit, high: limit) {
+            place = subset &+ 1
+            if deal(subset, of: sums, to: first),
+                split(first &+ 1, left, rest - sums[subset], without: subset, limit, &work)
+            {
+                return true
+            }
+            counts[first] = own
+        }
+        return false
+    }
+
+    /// Splits what is left of the list without some between two ranks.
+    private func split(
+        _ rank: Int, _ left: Int, _ rest: Float, without used: Int, _ limit: Float, _ work: inout Int
+    ) -> Bool {
+        let items = left &- used.nonzeroBitCount
+        guard items <= SubsetSums.most else { return false }
+        let count = lastSums.sumUp(weight, left, without: used, from: loads[rank])
+        work &-= 50 &+ count / 2
+        let own = (counts[rank], counts[rank &+ 1])
+        var place = 0
+        while let subset = lastSums.first(from: place, of: count, low: rest - limit, high: limit) {
+            place = subset &+ 1
+            if deal(subset, of: lastSums, to: rank), deal(~subset & (1 << items &- 1), of: lastSums, to: rank &+ 1) {
+                return true
+            }
+            (counts[rank], counts[rank &+ 1]) = own
+        }
+        return false
+    }
+
+    /// Gives a subset to a rank; false where it gets an expert twice or more than it has slots for.
+    private func deal(_ subset: Int, of sums: borrowing SubsetSums, to rank: Int) -> Bool {
+        var subset = subset
+        while subset != 0 {
+            let item = sums.items[subset.trailingZeroBitCount]
+            guard counts[rank] < room, !holds(rank, item) else { return false }
+            held[rank &* room &+ counts[rank]] = expert[item]
+            counts[rank] &+= 1
+            subset &= subset &- 1
+        }
+        return true
+    }
+}
