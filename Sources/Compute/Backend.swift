@@ -12,8 +12,10 @@ public protocol WeightLayout: AnyObject {
     /// Lays out `matrices`: one stack of row blocks per expert or head (one stack for an ordinary matrix). The blocks of a
     /// stack lie above one another, all of the same inputs; with `gated` a stack is the pair gate, up of equal shape. A
     /// transposed block is a stack by itself. What cannot be quantized keeps its precision: inputs that are no multiple of 32,
-    /// and transposed blocks.
-    func makeMatrix(_ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision) -> Matrix
+    /// and transposed blocks. `laidOut` is called with every stack that is done.
+    func makeMatrix(
+        _ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision, laidOut: ([TensorRows]) -> Void
+    ) -> Matrix
 
     /// Widens vectors and puts them end to end.
     func makeVector(_ parts: [TensorRows]) -> Buffer
@@ -102,6 +104,11 @@ public protocol Backend: WeightLayout, Sendable {
 }
 
 extension WeightLayout {
+    /// Lays out rows without telling how far it has come.
+    public func makeMatrix(_ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision) -> Matrix {
+        makeMatrix(matrices, gated: gated, precision: precision) { _ in }
+    }
+
     /// Lays out rows in the precision that they have.
     public func makeMatrix(_ matrices: [[TensorRows]], gated: Bool) -> Matrix {
         makeMatrix(matrices, gated: gated, precision: .stored)

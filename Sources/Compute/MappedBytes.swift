@@ -45,6 +45,13 @@ public final class MappedBytes: @unchecked Sendable {  // immutable after init
         ownsMapping = true
     }
 
+    /// Asks the system for the bytes in `range`, which will be read soon: it reads the file meanwhile.
+    func fetch(_ range: Range<Int>) {
+        guard identity != nil, let base = bytes.baseAddress else { return }
+        let first = range.lowerBound / Self.pageSize * Self.pageSize
+        madvise(UnsafeMutableRawPointer(mutating: base + first), range.upperBound - first, MADV_WILLNEED)
+    }
+
     /// Tells the system that the bytes in `range` will not be read soon: a file's pages then take no memory of ours.
     func forget(_ range: Range<Int>) {
         // What is no file cannot be read again.

@@ -78,6 +78,11 @@ public struct Tensor: Sendable {
         return cpu_row(elements: elements, scales: factors, scale_columns: scales?.blocks.columns ?? 1, type: type)
     }
 
+    /// Asks the system for the bytes in `range`, counted from the first, so that they are in memory when they are read.
+    func fetch(_ range: Range<Int>) {
+        owner.fetch(offset + range.lowerBound..<offset + range.upperBound)
+    }
+
     /// Says that the tensor has been laid out and will not be read soon, if ever: its pages need not stay in memory.
     public func forget() {
         owner.forget(offset..<offset + byteCount)

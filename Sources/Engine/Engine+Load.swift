@@ -78,7 +78,11 @@ extension Engine {
                     directory: directory, files: files, weights: source, survey: survey,
                     precision: configuration.precision, backend: backend)
             }
-            let loader = WeightLoader(source, backend: cache ?? backend, precision: configuration.precision) {
+            // Packed weights are read when they are used.
+            let readAhead = cache?.outcome == .mapped ? nil : ReadAhead(survey.order)
+            let loader = WeightLoader(
+                source, backend: cache ?? backend, precision: configuration.precision, readAhead: readAhead
+            ) {
                 progress(LoadProgress(completedBytes: $0, totalBytes: survey.storedBytes))
             }
             let model = try ModelRegistry.load(

@@ -24,6 +24,7 @@ struct NamedRows {
 public final class WeightLoader {
     private let source: any WeightSource
     private let layout: any WeightLayout
+    private let readAhead: ReadAhead?
     private let progress: (Int) -> Void
     /// How exactly matrices are kept: routers, norms, embeddings and `heads` always as they are stored.
     private let precision: WeightPrecision
@@ -41,15 +42,18 @@ public final class WeightLoader {
     public private(set) var loadedBytes = 0
     /// Those among them that stay where they are.
     public private(set) var mappedBytes = 0
+    /// What has been laid out, in this order.
+    private(set) var laidOut: [Tensor] = []
 
-    /// A loader that calls `progress` with the bytes in place after every weight.
+    /// A loader that calls `progress` with the bytes in place after every weight, and has `readAhead` stay ahead of it.
     public init(
         _ source: any WeightSource, backend: any WeightLayout, precision: WeightPrecision = .stored,
-        progress: @escaping (Int) -> Void = { _ in }
+        readAhead: ReadAhead? = nil, progress: @escaping (Int) -> Void = { _ in }
     ) {
         self.source = source
         self.precision = precision
         layout = backend
+        self.readAhead = readAhead
         self.progress = progress
     }
 
@@ -101,9 +105,8 @@ public final class WeightLoader {
             case .ordinary: self.precision
             case .gate: .stored
             }
-        let matrix = layout.makeMatrix([rows], gated: false, precision: precision)
+        let matrix = layout.makeMatrix([rows], gated: false, precision: precision) { if isNew { count($0) } }
         matrixBytes += matrix.byteCount
-        if isNew { count(rows) }
         return matrix
     }
 
@@ -114,9 +117,8 @@ public final class WeightLoader {
     ) throws(ModelFileError) -> Matrix {
         let tensor = try find(name, shape)
         let parts = heads.map { TensorRows(tensor, rows: Array($0), isTransposed: isTransposed) }
-        let matrix = layout.makeMatrix(parts.map { [$0] }, gated: false)
+        let matrix = layout.makeMatrix(parts.map { [$0] }, gated: false, precision: .stored) { count($0) }
         matrixBytes += matrix.byteCount
-        count(parts)
         return matrix
     }
 
@@ -124,10 +126,9 @@ public final class WeightLoader {
     func experts(_ names: [String], outputs: Int, inputs: Int) throws(ModelFileError) -> Matrix {
         var stacks: [[TensorRows]] = []
         for name in names { stacks.append([TensorRows(try find(name, [outputs, inputs]))]) }
-        let matrix = layout.makeMatrix(stacks, gated: false, precision: precision)
+        let matrix = layout.makeMatrix(stacks, gated: false, precision: precision) { count($0) }
         matrixBytes += matrix.byteCount
         expertBytes += matrix.byteCount
-        for stack in stacks { count(stack) }
         expertParameters += names.count * outputs * inputs
         return matrix
     }
@@ -157,9 +158,8 @@ public final class WeightLoader {
                 TensorRows(try find(pair.up, [outputs, inputs])),
             ])
         }
-        let matrix = layout.makeMatrix(stacks, gated: true, precision: precision)
+        let matrix = layout.makeMatrix(stacks, gated: true, precision: precision) { count($0) }
         matrixBytes += matrix.byteCount
-        for stack in stacks { count(stack) }
         return matrix
     }
 
@@ -169,9 +169,12 @@ public final class WeightLoader {
             // A hostile configuration may pass 64 bits; nothing of it will be loaded.
             let (sum, overflow) = loadedBytes.addingReportingOverflow(part.storedByteCount)
             loadedBytes = overflow ? .max : sum
+            guard isLaidOut else { continue }
+            if laidOut.last?.name != part.tensor.name { laidOut.append(part.tensor) }
             // Part of a tensor may be laid out later.
-            if isLaidOut, part.rows == nil { part.tensor.forget() }
+            if part.rows == nil { part.tensor.forget() }
         }
+        readAhead?.advance(to: loadedBytes - mappedBytes)
         progress(loadedBytes)
     }
 }

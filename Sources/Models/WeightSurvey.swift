@@ -14,6 +14,8 @@ public struct WeightSurvey: Sendable {
     public let loadedBytes: Double
     /// The matrices in the order in which they are laid out.
     public let plan: PackedPlan
+    /// The tensors that are laid out, in this order.
+    public let order: [Tensor]
     /// What is missing, misshapen or of another type; further problems are left out beyond the number asked for.
     public let problems: [ModelFileError]
 
@@ -44,6 +46,7 @@ public struct WeightSurvey: Sendable {
         storedBytes = loader.loadedBytes
         loadedBytes = layout.bytes + Double(loader.mappedBytes)
         plan = layout.plan
+        order = loader.laidOut
         problems = inspector.problems
     }
 }

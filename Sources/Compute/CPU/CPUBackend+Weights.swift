@@ -9,7 +9,9 @@ extension CPUBackend {
     /// Changes whenever panels lie otherwise than before, or hold other codes for the same weights.
     static let layoutVersion = 3
 
-    public func makeMatrix(_ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision) -> Matrix {
+    public func makeMatrix(
+        _ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision, laidOut: ([TensorRows]) -> Void
+    ) -> Matrix {
         let layout = PanelLayout(matrices, gated: gated, precision: precision)
         let (first, inputs) = (matrices[0][0], layout.inputs)
         let storage = Storage(byteCount: layout.stride * matrices.count)
@@ -23,6 +25,7 @@ extension CPUBackend {
                     outputs: layout.outputs, inputs: inputs, transposed: first.isTransposed,
                     type: layout.packedType)
             }
+            laidOut(stack)
         }
         return layout.matrix(count: matrices.count, storage: storage)
     }
@@ -139,10 +142,13 @@ public final class CPULayoutSize: WeightLayout {
 
     public init() {}
 
-    public func makeMatrix(_ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision) -> Matrix {
+    public func makeMatrix(
+        _ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision, laidOut: ([TensorRows]) -> Void
+    ) -> Matrix {
         let layout = PanelLayout(matrices, gated: gated, precision: precision)
         bytes += Double(layout.stride) * Double(matrices.count)
         plan.add(matrices, layout)
+        for stack in matrices { laidOut(stack) }
         return layout.matrix(count: matrices.count, storage: Storage(byteCount: 0))
     }
 

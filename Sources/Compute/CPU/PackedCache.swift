@@ -175,15 +175,18 @@ public final class PackedCache: WeightLayout {
         self.output = nil
     }
 
-    public func makeMatrix(_ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision) -> Matrix {
+    public func makeMatrix(
+        _ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision, laidOut: ([TensorRows]) -> Void
+    ) -> Matrix {
         let layout = PanelLayout(matrices, gated: gated, precision: precision)
         let byteCount = layout.stride * matrices.count
         defer { offset += PackedPlan.padded(byteCount) }
         if let file {
             precondition(offset + byteCount <= file.bytes.count, "matrices that are not in the plan")
+            for stack in matrices { laidOut(stack) }
             return layout.matrix(count: matrices.count, storage: Storage(file, offset..<offset + byteCount))
         }
-        let matrix = backend.makeMatrix(matrices, gated: gated, precision: precision)
+        let matrix = backend.makeMatrix(matrices, gated: gated, precision: precision, laidOut: laidOut)
         write(UnsafeRawBufferPointer(matrix.storage.bytes), at: offset)
         return matrix
     }

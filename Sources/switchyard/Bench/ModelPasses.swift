@@ -47,7 +47,8 @@ final class ModelPasses {
                 directory: packedCache, files: files, weights: source, survey: survey, precision: precision,
                 backend: backend)
         }
-        let loader = WeightLoader(source, backend: packed ?? backend, precision: precision) {
+        let readAhead = packed?.outcome == .mapped ? nil : ReadAhead(survey.order)
+        let loader = WeightLoader(source, backend: packed ?? backend, precision: precision, readAhead: readAhead) {
             progress(LoadProgress(completedBytes: $0, totalBytes: survey.storedBytes))
         }
         model = try ModelRegistry.load(
