@@ -81,9 +81,10 @@ public protocol Backend: WeightLayout, Sendable {
     func route(_ logits: Buffer, bias: Buffer?, count: Int, keeping row: RoutingRow, into: Routing)
 
     /// The routed experts: `out[pair] = routing weight * down(silu(gate(x)) ⊙ up(x))`, `[N * K, width]`; `activations`
-    /// are scratch, `[N * K, inner width]`.
+    /// are scratch, `[N * K, inner width]`. And `shared.out = down(silu(gate(x)) ⊙ up(x))` for the shared experts.
     func experts(
-        _ x: Buffer, routing: Routing, gateUp: Matrix, down: Matrix, activations: Buffer, out: Buffer)
+        _ x: Buffer, routing: Routing, gateUp: Matrix, down: Matrix, activations: Buffer, out: Buffer,
+        shared: SharedMLP?)
 
     /// `out[n] += factor * Σ_k routed[n * K + k] + sigmoid(gate[n]) * shared[n]`.
     func combine(
@@ -131,4 +132,23 @@ public struct DeviceDescription: Sendable, Equatable {
     public var instructionSet: String
     /// Threads that compute.
     public var threads: Int
+}
+
+/// The experts of a layer that every token passes, as one gated MLP.
+public struct SharedMLP {
+    /// Gate and up projection, `[2 inner width, width]`.
+    public var gateUp: Matrix
+    /// Down projection, `[width, inner width]`.
+    public var down: Matrix
+    /// Scratch, `[N, inner width]`.
+    public var activations: Buffer
+    /// Where the result goes, `[N, width]`.
+    public var out: Buffer
+
+    public init(gateUp: Matrix, down: Matrix, activations: Buffer, out: Buffer) {
+        self.gateUp = gateUp
+        self.down = down
+        self.activations = activations
+        self.out = out
+    }
 }

@@ -44,7 +44,7 @@ private struct TestExperts {
 
     func run(
         on backend: CPUBackend, rows: Range<Int>? = nil, dispatch: Dispatch? = nil,
-        precision: WeightPrecision = .stored
+        precision: WeightPrecision = .stored, shared: SharedMLP? = nil
     ) -> Result {
         let rows = rows ?? 0..<tokens
         let rule = GateRule.softmax(renormalize: true)
@@ -71,7 +71,7 @@ private struct TestExperts {
                 precision: precision),
             down: backend.makeMatrix(
                 downs.map { [TensorRows($0.tensor)] }, gated: false, precision: precision),
-            activations: Buffer(rows: pairs, width: inner, repeating: .nan), out: out)
+            activations: Buffer(rows: pairs, width: inner, repeating: .nan), out: out, shared: shared)
         return Result(
             ids: ids, weights: Array(routing.weights), counts: counts, pairs: out.values(rows: pairs))
     }
@@ -126,6 +126,38 @@ private struct TestExperts {
             #expect(relativeDistance(found.weights, expected.map(\.weight)) < 1e-6)
             // Float32 rounding of two chained sums of up to 33 terms, and exponentials good to 2 ulp.
             #expect(relativeDistance(found.pairs, expected.flatMap(\.output)) < 2e-6, "\(tokens) tokens")
+        }
+    }
+
+    @Test(
+        "a shared expert beside routed ones has the bits of its own products, and changes none of theirs",
+        arguments: instructionSets, [WeightPrecision.stored, .bfloat16])
+    func sharedBeside(instructionSet: String, precision: WeightPrecision) throws {
+        let backend = try makeBackend(instructionSet, threads: 3)
+        defer { backend.stop() }
+        var generator = SeededGenerator(seed: 46)
+        for (tokens, inner) in [(1, 7), (2, 100), (60, 45)] {
+            let layer = try TestExperts([.bfloat16], tokens: tokens, using: &generator)
+            let rows = try [[inner, layer.width], [inner, layer.width], [layer.width, inner]].map {
+                TensorRows(try TestWeight(.bfloat16, shape: $0, using: &generator).tensor)
+            }
+            // Its inputs may be rounded where those of the routed ones are not, and the other way round.
+            for own in [WeightPrecision.stored, .bfloat16] {
+                let shared = SharedMLP(
+                    gateUp: backend.makeMatrix([[rows[0], rows[1]]], gated: true, precision: own),
+                    down: backend.makeMatrix([[rows[2]]], gated: false, precision: own),
+                    activations: Buffer(rows: tokens, width: inner, repeating: .nan),
+                    out: Buffer(rows: tokens, width: layer.width, repeating: .nan))
+                let pairs = layer.run(on: backend, precision: precision, shared: shared).pairs
+                #expect(haveSameBits(pairs, layer.run(on: backend, precision: precision).pairs))
+                let activations = Buffer(rows: tokens, width: inner, repeating: .nan)
+                let expected = Buffer(rows: tokens, width: layer.width, repeating: .nan)
+                backend.gatedLinear(
+                    Buffer(layer.x, width: layer.width), count: tokens, weight: shared.gateUp, out: activations)
+                backend.linear(
+                    activations, count: tokens, weight: shared.down, bias: nil, out: expected, accumulate: false)
+                #expect(haveSameBits(shared.out.values(rows: tokens), expected.values(rows: tokens)))
+            }
         }
     }
 

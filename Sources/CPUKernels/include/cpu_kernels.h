@@ -282,6 +282,17 @@ static inline void cpu_relax(void) {
 #endif
 }
 
+/// Two ops that need nothing of one another. Items: those of both, each op's in order and evenly among the other's.
+typedef struct {
+    cpu_kernel first, second;
+    const void *first_args, *second_args;
+    ptrdiff_t first_items, second_items;
+    int32_t *turn;  // how many ranges were begun; every other one begins with the second op
+} cpu_both_args;
+
+/// Runs two ops as one, so that threads compute what waits for memory beside what does not, and meet once.
+void cpu_both(const void *args, ptrdiff_t begin, ptrdiff_t end);
+
 enum { CPU_MOST_PROCESSORS = 8192 };
 
 /// The CPUs that the calling thread may run on, in ascending order, and how many; 0 where the system does not say.

@@ -14,8 +14,9 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
     public let device: DeviceDescription
     private let pool: WorkerPool
     let kernels: cpu_kernels
-    /// A product's inputs in bfloat16.
-    private let narrowed = Scratch()
+    /// A product's inputs in bfloat16, and those of one that runs beside it.
+    let narrowed = Scratch()
+    let narrowedBeside = Scratch()
 
     /// Multiply-adds that make a range worth handing to another thread: a microsecond or two of work.
     private static let worthwhile = 1 << 16
@@ -42,11 +43,34 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
         }
     }
 
-    /// The first `count` rows of `x` as the kernels of `weight` read them, and the stride from row to row.
-    private func input(_ x: Buffer, count: Int, for weight: Matrix) -> (start: UnsafePointer<Float>, stride: Int) {
+    /// Runs two kernels that need nothing of one another as one, over items of `work` multiply-adds on average.
+    func run<First, Second>(
+        _ first: cpu_kernel, _ arguments: First, items: Int, beside second: cpu_kernel, _ others: Second,
+        items otherItems: Int, work: Int
+    ) {
+        var turn: Int32 = 0
+        withUnsafePointer(to: arguments) { arguments in
+            withUnsafePointer(to: others) { others in
+                withUnsafeMutablePointer(to: &turn) { turn in
+                    run(
+                        cpu_both,
+                        cpu_both_args(
+                            first: first, second: second, first_args: arguments, second_args: others,
+                            first_items: items, second_items: otherItems, turn: turn),
+                        items: items + otherItems, work: work)
+                }
+            }
+        }
+    }
+
+    /// The first `count` rows of `x` as the kernels of `weight` read them, in `scratch` if not as they are, and the stride from
+    /// row to row.
+    func input(
+        _ x: Buffer, count: Int, for weight: Matrix, in scratch: Scratch? = nil
+    ) -> (start: UnsafePointer<Float>, stride: Int) {
         guard weight.precision != .stored else { return (UnsafePointer(x.floats), x.width) }
         let stride = (x.width + kernels.narrow_inputs - 1) / kernels.narrow_inputs
-        let words = narrowed.reserve(4 * count * stride)
+        let words = (scratch ?? narrowed).reserve(4 * count * stride)
         run(
             kernels.narrow,
             cpu_narrow_args(
@@ -106,28 +130,40 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
         precondition(
             x.width == weight.inputs && out.width == weight.outputs && count <= min(x.rows, out.rows)
                 && bias?.width ?? weight.outputs == weight.outputs, "shapes of linear")
-        let input = input(x, count: count, for: weight)
         run(
             kernels.linear,
-            cpu_linear_args(
-                x: input.start, weight: weight.storage.bytes.baseAddress, bias: bias?.floats, y: out.floats,
-                rows: count, inputs: weight.inputs, outputs: weight.outputs, x_stride: input.stride,
-                y_stride: out.width,
-                type: weight.kernelType, accumulate: accumulate),
+            linearArguments(
+                input(x, count: count, for: weight), count: count, weight: weight, bias: bias, out: out,
+                accumulate: accumulate),
             items: Self.panels(weight.outputs), work: count * weight.inputs * Int(CPU_PANEL))
+    }
+
+    func linearArguments(
+        _ input: (start: UnsafePointer<Float>, stride: Int), count: Int, weight: Matrix, bias: Buffer?, out: Buffer,
+        accumulate: Bool
+    ) -> cpu_linear_args {
+        cpu_linear_args(
+            x: input.start, weight: weight.storage.bytes.baseAddress, bias: bias?.floats, y: out.floats, rows: count,
+            inputs: weight.inputs, outputs: weight.outputs, x_stride: input.stride, y_stride: out.width,
+            type: weight.kernelType, accumulate: accumulate)
     }
 
     public func gatedLinear(_ x: Buffer, count: Int, weight: Matrix, out: Buffer) {
         precondition(
             weight.isGated && x.width == weight.inputs && out.width == weight.outputs
                 && count <= min(x.rows, out.rows), "shapes of gatedLinear")
-        let input = input(x, count: count, for: weight)
         run(
             kernels.gated,
-            cpu_gated_args(
-                x: input.start, weight: weight.storage.bytes.baseAddress, y: out.floats, rows: count,
-                inputs: weight.inputs, outputs: weight.outputs, x_stride: input.stride, type: weight.kernelType),
+            gatedArguments(input(x, count: count, for: weight), count: count, weight: weight, out: out),
             items: Self.panels(weight.outputs, gated: true), work: count * weight.inputs * Int(CPU_PANEL))
+    }
+
+    func gatedArguments(
+        _ input: (start: UnsafePointer<Float>, stride: Int), count: Int, weight: Matrix, out: Buffer
+    ) -> cpu_gated_args {
+        cpu_gated_args(
+            x: input.start, weight: weight.storage.bytes.baseAddress, y: out.floats, rows: count,
+            inputs: weight.inputs, outputs: weight.outputs, x_stride: input.stride, type: weight.kernelType)
     }
 
     public func headLinear(_ x: Buffer, count: Int, weight: Matrix, out: Buffer) {
@@ -182,39 +218,6 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
         routing.route(
             UnsafeBufferPointer(start: logits.floats, count: count * logits.width),
             bias: bias.map { UnsafeBufferPointer($0[row: 0]) }, keeping: row, lanes: pool)
-    }
-
-    public func experts(
-        _ x: Buffer, routing: Routing, gateUp: Matrix, down: Matrix, activations: Buffer, out: Buffer
-    ) {
-        let pairs = routing.count * routing.topK
-        precondition(
-            gateUp.isGated && x.width == gateUp.inputs && activations.width == gateUp.outputs
-                && down.inputs == gateUp.outputs && out.width == down.outputs
-                && pairs <= min(activations.rows, out.rows), "shapes of experts")
-        let perBlock = pairs / max(1, routing.blockCount) + 1
-        let hidden = input(x, count: routing.count, for: gateUp)
-        var arguments = cpu_expert_args(
-            sorted: routing.sortedPairs, experts: routing.blockExperts, x: hidden.start,
-            weight: gateUp.storage.bytes.baseAddress, scale: nil, y: activations.floats, pairs: pairs,
-            top_k: routing.topK, block_size: Routing.blockSize, inputs: gateUp.inputs, outputs: gateUp.outputs,
-            expert_stride: gateUp.stride, x_stride: hidden.stride, type: gateUp.kernelType)
-        run(
-            kernels.expert_gate_up, arguments, items: routing.blockCount * Self.panels(gateUp.outputs, gated: true),
-            work: perBlock * gateUp.inputs * Int(CPU_PANEL))
-        let inner = input(activations, count: pairs, for: down)
-        arguments.x = inner.start
-        arguments.x_stride = inner.stride
-        arguments.weight = UnsafeRawPointer(down.storage.bytes.baseAddress)
-        arguments.scale = routing.weights.baseAddress
-        arguments.y = out.floats
-        arguments.inputs = down.inputs
-        arguments.outputs = down.outputs
-        arguments.expert_stride = down.stride
-        arguments.type = down.kernelType
-        run(
-            kernels.expert_down, arguments, items: routing.blockCount * Self.panels(down.outputs),
-            work: perBlock * down.inputs * Int(CPU_PANEL))
     }
 
     public func combine(

@@ -49,8 +49,8 @@ struct SparseMLP: Block {
             into: work.routing)
         backend.experts(
             work.normed, routing: work.routing, gateUp: gateUp, down: down, activations: work.activations,
-            out: work.routed)
-        shared?(pass)
+            out: work.routed, shared: shared?.matrices(in: work))
+        shared?.openGate(pass)
         backend.combine(
             work.routed, count: count, topK: topK, factor: 1, shared: shared == nil ? nil : work.shared,
             sharedGate: shared?.isGated == true ? work.sharedGate : nil, out: work.hidden)
@@ -59,7 +59,8 @@ struct SparseMLP: Block {
 
 /// The experts that every token passes, as one MLP; behind a sigmoid gate in Qwen2-MoE.
 struct SharedExpert: Sendable {
-    private let mlp: DenseMLP
+    private let gateUp: Matrix
+    private let down: Matrix
     private let gate: Linear?
 
     /// Loads the MLP `name`, and the gate `gate` if there is one; nil for a model without shared experts.
@@ -67,7 +68,10 @@ struct SharedExpert: Sendable {
         _ name: String, gate: String? = nil, _ model: ModelConfiguration, from weights: WeightLoader
     ) throws(ModelFileError) {
         guard model.sharedExpertSize > 0 else { return nil }
-        mlp = try DenseMLP(name, hidden: model.hiddenSize, inner: model.sharedExpertSize, from: weights)
+        let (hidden, inner) = (model.hiddenSize, model.sharedExpertSize)
+        gateUp = try weights.gatedMatrix(
+            gate: "\(name).gate_proj.weight", up: "\(name).up_proj.weight", outputs: inner, inputs: hidden)
+        down = try weights.matrix([NamedRows(name: "\(name).down_proj.weight", total: hidden)], inputs: inner)
         self.gate =
             if let gate {
                 try Linear([(gate, 1)], inputs: model.hiddenSize, role: .gate, from: weights)
@@ -79,12 +83,13 @@ struct SharedExpert: Sendable {
     /// Whether its output is multiplied by the sigmoid of a gate.
     var isGated: Bool { gate != nil }
 
-    /// `shared = mlp(x)`, and `sharedGate = g · x` if it is gated; `SparseMLP` adds them to the experts' sum.
-    func callAsFunction(_ pass: ForwardPass) {
-        let (work, count) = (pass.workspace, pass.tokens.count)
-        mlp(
-            work.normed, count: count, activations: work.sharedActivations, out: work.shared, adding: false,
-            on: pass.backend)
-        gate?(work.normed, count: count, out: work.sharedGate, on: pass.backend)
+    /// What `Backend.experts` computes beside the routed experts: `shared = mlp(x)`, which `SparseMLP` adds to their sum.
+    func matrices(in work: Workspace) -> SharedMLP {
+        SharedMLP(gateUp: gateUp, down: down, activations: work.sharedActivations, out: work.shared)
+    }
+
+    /// `sharedGate = g · x` if it is gated.
+    func openGate(_ pass: ForwardPass) {
+        gate?(pass.workspace.normed, count: pass.tokens.count, out: pass.workspace.sharedGate, on: pass.backend)
     }
 }
