@@ -15,12 +15,14 @@ static bool has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
+static bool has_avx512bf16(void) {
+    return has_avx512() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vbmi");
+}
 #endif
 
 const cpu_kernels *cpu_kernels_named(const char *name) {
 #if defined(__x86_64__)
-    if ((!name || !strcmp(name, cpu_kernels_avx512bf16.name)) && has_avx512() && __builtin_cpu_supports("avx512bf16"))
-        return &cpu_kernels_avx512bf16;
+    if ((!name || !strcmp(name, cpu_kernels_avx512bf16.name)) && has_avx512bf16()) return &cpu_kernels_avx512bf16;
     if ((!name || !strcmp(name, cpu_kernels_avx512.name)) && has_avx512()) return &cpu_kernels_avx512;
     if ((!name || !strcmp(name, cpu_kernels_avx2.name)) && has_avx2()) return &cpu_kernels_avx2;
 #endif
