@@ -16,6 +16,49 @@ import Testing
     }
 
     @Test(
+        "inputs are rounded to the nearest, to even, whatever they are and wherever they lie",
+        arguments: instructionSets)
+    func rounding(instructionSet: String) throws {
+        let backend = try makeBackend(instructionSet)
+        defer { backend.stop() }
+        let weight = backend.makeMatrix(
+            [[TensorRows(try zeros([1, 1]))]], gated: false, precision: .bfloat16)
+        // Two to a word, or one as a float.
+        let isPaired = instructionSet == "avx512bf16"
+        var generator = SeededGenerator(seed: 80)
+        let special: [UInt32] = [
+            0, 0x8000_0000, 1, 0x7F80_0000, 0xFF80_0000, 0x7F80_0001, 0x7FC0_1234, 0xFFFF_FFFF, 0x7F7F_FFFF,
+            0x3F80_8000, 0x3F81_8000, 0x3F80_7FFF, 0x3F80_8001,
+        ]
+        for width in [1, 15, 16, 17, 50] {
+            let bits = (0..<40 * width).map {
+                $0 < special.count ? special[$0] : UInt32(truncatingIfNeeded: generator.next())
+            }
+            let x = Buffer(bits.map(Float.init(bitPattern:)), width: width)
+            let words = backend.input(x, count: 40, for: weight)
+            for row in 0..<40 {
+                let start = UnsafeRawPointer(words.start + row * words.stride)
+                for column in 0..<width {
+                    let found =
+                        isPaired
+                        ? UInt32(start.load(fromByteOffset: 2 * column, as: UInt16.self)) << 16
+                        : start.load(fromByteOffset: 4 * column, as: UInt32.self)
+                    let exact = x[row: row][column]
+                    let matches = exact.isNaN ? Float(bitPattern: found).isNaN : found == rounded(exact).bitPattern
+                    #expect(matches, "\(exact) at \(column)")
+                }
+            }
+        }
+    }
+
+    private func zeros(_ shape: [Int]) throws -> Tensor {
+        var writer = SafetensorsWriter()
+        writer.add("w", dtype: "BF16", shape: shape, bytes: [UInt8](repeating: 0, count: 2 * shape.reduce(1, *)))
+        let file = try SafetensorsFile(mapped(writer.file()))
+        return try #require(file.tensors["w"])
+    }
+
+    @Test(
         "the product is that of rounded inputs, and a row's bits do not depend on the batch",
         arguments: instructionSets,
         [(1, 1), (2, 33), (33, 16), (255, 70), (256, 100)])

@@ -219,11 +219,16 @@ static void narrow(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
         const float *x = a->x + row * a->x_stride;
 #ifdef MADD_PAIRS
         uint16_t *out = (uint16_t *)(a->out + row * stride);
-        for (ptrdiff_t i = 0; i < a->width; i++) out[i] = narrow_bf16(x[i]);
+        ptrdiff_t i = 0;
+        for (; i + CPU_LANES <= a->width; i += CPU_LANES) *(h16_unaligned *)(out + i) = narrow_all(load(x + i));
+        for (; i < a->width; i++) out[i] = narrow_bf16(x[i]);
         if (a->width % 2) out[a->width] = 0;
 #else
         float *out = (float *)(a->out + row * stride);
-        for (ptrdiff_t i = 0; i < a->width; i++) out[i] = widen(narrow_bf16(x[i]));
+        ptrdiff_t i = 0;
+        for (; i + CPU_LANES <= a->width; i += CPU_LANES)
+            store(out + i, (v16)(__builtin_convertvector(narrow_all(load(x + i)), i16) << 16));
+        for (; i < a->width; i++) out[i] = widen(narrow_bf16(x[i]));
 #endif
     }
 }

@@ -99,6 +99,14 @@ typedef uint16_t h16 __attribute__((vector_size(32)));
 typedef b16 b16_unaligned __attribute__((aligned(1)));
 typedef h16 h16_unaligned __attribute__((aligned(2)));
 
+// Sixteen of narrow_bf16.
+INLINE h16 narrow_all(v16 x) {
+    typedef uint32_t u16 __attribute__((vector_size(64)));
+    u16 bits = (u16)x, nearest = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+    u16 is_number = (u16)(x == x);
+    return __builtin_convertvector((nearest & is_number) | ((bits >> 16 | 0x40) & ~is_number), h16);
+}
+
 INLINE v16 load_bf16(const char *p) { return (v16)(__builtin_convertvector(*(const h16_unaligned *)p, i16) << 16); }
 
 INLINE v16 load_int8(const char *p) { return __builtin_convertvector(*(const b16_unaligned *)p, v16); }
