@@ -1,9 +1,10 @@
 // RankFill: deals loaded replicas to ranks so that each is full to the brim and none exceeds a limit.
 //
 // Goals in order: no rank above the limit, speed.
-// Method: each rank begins with one of the heaviest replicas. The ranks with the heaviest are filled first: the heaviest one to
-//         three of what is left that bring the rank to just below the limit. So heavy ones are used up early, and the
-//         tighter the first ranks are filled, the more room is left for the last three: one of them gets each subset
+// Method: each rank begins with one of the heaviest replicas, the last three with experts that lie nowhere else, as two
+//         copies of one could hardly be kept apart at the end. The ranks with the heaviest are filled first: the heaviest
+//         one to three of what is left that bring the rank to just below the limit. So heavy ones are used up early, and
+//         the tighter the first ranks are filled, the more room is left for the last three: one of them gets each subset
 //         of what is left that leaves the other two room enough, until the rest can be split between those. After
 //         E. Schreiber and R. Korf, "Improved bin completion for optimal bin packing and number partitioning" (2013).
 
@@ -14,7 +15,7 @@ struct RankFill: ~Copyable {
     private static let loosely: Float = 2
 
     private let room: Int
-    /// The replicas that no rank has yet by falling load: their loads and experts; `[P]` each.
+    /// The replicas that no rank has yet by falling load: their loads, then two zeros, and experts; `[P + 2]` each.
     private let weight: UnsafeMutablePointer<Float>
     private let expert: UnsafeMutablePointer<Int32>
     /// The experts that each rank has, and how many; `[G, p]` and `[G]`.
@@ -30,8 +31,8 @@ struct RankFill: ~Copyable {
     init(ranks: Int, room: Int) {
         self.room = room
         let slots = ranks * room
-        weight = .allocate(capacity: slots)
-        expert = .allocate(capacity: slots)
+        weight = .allocate(capacity: slots + 2)
+        expert = .allocate(capacity: slots + 2)
         held = .allocate(capacity: slots)
         counts = .allocate(capacity: ranks)
         loads = .allocate(capacity: ranks)
@@ -59,25 +60,44 @@ struct RankFill: ~Copyable {
         _ ranks: Int, _ order: UnsafePointer<UInt64>, _ loaded: Int, limit: Float, _ work: inout Int
     ) -> Bool {
         guard loaded >= ranks, keyWeight(order[0]) <= limit else { return false }
-        for rank in 0..<ranks {
-            held[rank &* room] = Int32(truncatingIfNeeded: keyIndex(order[rank]))
-            counts[rank] = 1
-            loads[rank] = keyWeight(order[rank])
-        }
+        var left = begin(ranks, order, loaded)
         var slack = limit * Float(ranks)
         for rank in 0..<ranks { slack -= loads[rank] }
-        var left = loaded &- ranks
-        for item in 0..<left {
-            weight[item] = keyWeight(order[ranks &+ item])
-            expert[item] = Int32(truncatingIfNeeded: keyIndex(order[ranks &+ item]))
-            slack -= weight[item]
-        }
+        for item in 0..<left { slack -= weight[item] }
         guard slack > 0 else { return false }
         for rank in 0..<max(0, ranks &- 3) {
             guard close(rank, ranks, limit, slack / Float(ranks &- rank), &left, &work) else { return false }
             slack -= limit - loads[rank]
         }
         return finish(ranks, limit, &left, &work)
+    }
+
+    /// Gives each rank its first replica and lists the others; returns how many those are.
+    private func begin(_ ranks: Int, _ order: UnsafePointer<UInt64>, _ loaded: Int) -> Int {
+        counts.update(repeating: 0, count: ranks)
+        loads.update(repeating: 0, count: ranks)
+        let last = max(0, ranks &- 3)
+        var (rank, single, left) = (0, last, 0)
+        for item in 0..<loaded {
+            let (its, load) = (keyIndex(order[item]), keyWeight(order[item]))
+            // Copies weigh the same, so that they are neighbours.
+            let isSingle =
+                (item == 0 || keyIndex(order[item &- 1]) != its)
+                && (item &+ 1 == loaded || keyIndex(order[item &+ 1]) != its)
+            let taker = isSingle && single < ranks ? single : rank < last ? rank : ranks
+            guard taker < ranks else {
+                weight[left] = load
+                expert[left] = Int32(truncatingIfNeeded: its)
+                left &+= 1
+                continue
+            }
+            held[taker &* room] = Int32(truncatingIfNeeded: its)
+            counts[taker] = 1
+            loads[taker] = load
+            if taker < last { rank &+= 1 } else { single &+= 1 }
+        }
+        for place in left..<left &+ 2 { (weight[place], expert[place]) = (0, -1) }
+        return left
     }
 
     /// Fills a rank, or a later one that takes its place.
@@ -120,7 +140,7 @@ struct RankFill: ~Copyable {
         counts[rank] &+= 1
         loads[rank] += weight[item]
         left &-= 1
-        for later in item..<left {
+        for later in item...left {
             weight[later] = weight[later &+ 1]
             expert[later] = expert[later &+ 1]
         }
@@ -148,27 +168,23 @@ struct RankFill: ~Copyable {
         for one in 0..<left where weight[one] <= open {
             let first = weight[one]
             // Three from here on do not suffice.
-            if one &+ 2 < left, first + weight[one &+ 1] + weight[one &+ 2] <= most { break }
+            if first + weight[one &+ 1] + weight[one &+ 2] <= most { break }
             guard !holds(rank, one) else { continue }
-            if first > most { (most, best) = (first, (one, -1, -1)) }
-            var other = one &+ 1
-            while other < left, first + weight[other] > open { other &+= 1 }
-            // The lighter the second, the heavier the third.
-            var third = left &- 1
-            while other < left, most < enough {
-                let sum = first + weight[other]
-                if sum > most, isNew(rank, other, beside: one) { (most, best) = (sum, (one, other, -1)) }
-                guard other &+ 1 < left, sum + weight[other &+ 1] > most else { break }
-                while third > other &+ 1, sum + weight[third &- 1] <= open { third &-= 1 }
-                let all = sum + weight[third]
-                if all > most, all <= open, isNew(rank, other, beside: one), isNew(rank, third, beside: one),
-                    third > other, expert[other] != expert[third]
+            // The second from the heaviest on and the third from the lightest on, which is none: a zero.
+            var (other, third) = (one &+ 1, left &+ 1)
+            while other < third {
+                let sum = first + weight[other] + weight[third]
+                let isOver = sum > open
+                if !isOver, sum > most, isNew(rank, other, beside: one), isNew(rank, third, beside: one),
+                    third >= left || expert[other] != expert[third]
                 {
-                    (most, best) = (all, (one, other, third))
+                    most = sum
+                    best = (one, other < left ? other : -1, third < left ? third : -1)
+                    if most >= enough { return best }
                 }
-                other &+= 1
+                other &+= isOver ? 1 : 0
+                third &-= isOver ? 0 : 1
             }
-            if most >= enough { break }
         }
         return best
     }
