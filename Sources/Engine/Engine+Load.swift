@@ -78,10 +78,8 @@ extension Engine {
                     directory: directory, files: files, weights: source, survey: survey,
                     precision: configuration.precision, backend: backend)
             }
-            // Packed weights are read when they are used.
-            let readAhead = cache?.outcome == .mapped ? nil : ReadAhead(survey.order)
             let loader = WeightLoader(
-                source, backend: cache ?? backend, precision: configuration.precision, readAhead: readAhead
+                source, survey: survey, backend: backend, cache: cache, precision: configuration.precision
             ) {
                 progress(LoadProgress(completedBytes: $0, totalBytes: survey.storedBytes))
             }

@@ -52,6 +52,7 @@ struct Scheduler {
     static let patience = 32
     /// How many of the queue the policy compares.
     static let outlook = 128
+
     private let limits: Limits
     /// Requests that wait, first to last: by priority, then by arrival.
     private(set) var waiting: [Sequence] = []

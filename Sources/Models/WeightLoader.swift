@@ -57,6 +57,17 @@ public final class WeightLoader {
         self.progress = progress
     }
 
+    /// A loader of what `survey` found in `source`: through `cache` if there is one, and reading ahead unless that holds
+    /// the weights already, which are then read when they are used.
+    public convenience init(
+        _ source: any WeightSource, survey: WeightSurvey, backend: CPUBackend, cache: PackedCache?,
+        precision: WeightPrecision, progress: @escaping (Int) -> Void
+    ) {
+        self.init(
+            source, backend: cache ?? backend, precision: precision,
+            readAhead: cache?.outcome == .mapped ? nil : ReadAhead(survey.order), progress: progress)
+    }
+
     private func find(_ name: String, _ shape: [Int]) throws(ModelFileError) -> Tensor {
         try source.tensor(name, shape: shape, scaleBlocks: scaleBlocks)
     }

@@ -21,11 +21,12 @@ import Testing
     func rounding(instructionSet: String) throws {
         let backend = try makeBackend(instructionSet)
         defer { backend.stop() }
+        var generator = SeededGenerator(seed: 80)
         let weight = backend.makeMatrix(
-            [[TensorRows(try zeros([1, 1]))]], gated: false, precision: .bfloat16)
+            [[TensorRows(try TestWeight(.bfloat16, shape: [1, 1], using: &generator).tensor)]], gated: false,
+            precision: .bfloat16)
         // Two to a word, or one as a float.
         let isPaired = instructionSet == "avx512bf16"
-        var generator = SeededGenerator(seed: 80)
         let special: [UInt32] = [
             0, 0x8000_0000, 1, 0x7F80_0000, 0xFF80_0000, 0x7F80_0001, 0x7FC0_1234, 0xFFFF_FFFF, 0x7F7F_FFFF,
             0x3F80_8000, 0x3F81_8000, 0x3F80_7FFF, 0x3F80_8001,
@@ -49,13 +50,6 @@ import Testing
                 }
             }
         }
-    }
-
-    private func zeros(_ shape: [Int]) throws -> Tensor {
-        var writer = SafetensorsWriter()
-        writer.add("w", dtype: "BF16", shape: shape, bytes: [UInt8](repeating: 0, count: 2 * shape.reduce(1, *)))
-        let file = try SafetensorsFile(mapped(writer.file()))
-        return try #require(file.tensors["w"])
     }
 
     @Test(

@@ -1,7 +1,7 @@
 // All kernels, compiled once for each instruction set: the sources are written with 16-wide vectors, which the
 // compiler maps to one, two or four registers. An including file defines KERNELS, ISA_NAME, the height of
 // product tiles (TILE_ROWS; up to TILE_WHOLE with a whole panel), FUSED where the machine has fused multiply-add,
-// PERMUTES where it looks sixteen floats up at once, and MADD_PAIRS where it multiplies pairs of bf16.
+// PERMUTES where it looks sixteen floats up at once, and MADD_PAIRS where it multiplies pairs of bf16 and looks bytes up.
 
 #include "../include/cpu_kernels.h"
 

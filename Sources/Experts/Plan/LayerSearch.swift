@@ -2,8 +2,9 @@
 //
 // Goals in order: never worse than the start, the same result on every machine, quality, speed.
 // Method: iterated local search. Slots are exchanged until the peak is within the target or stuck; where most experts
-//         are idle, ranks are filled anew (SparseSearch). Then single replicas are replaced, each time followed by exchanges. After some rounds without a new best the search
-//         returns to the best and lets its changes stand for longer or shorter. Effort is counted, not timed.
+//         are idle, ranks are filled anew (SparseSearch). Then single replicas are replaced, each time followed by
+//         exchanges. After some rounds without a new best the search returns to the best and lets its changes stand
+//         for longer or shorter. Effort is counted, not timed.
 
 /// How good a plan should be, and what may be spent on it.
 public struct PlanGoal: Sendable, Equatable {

@@ -47,8 +47,7 @@ final class ModelPasses {
                 directory: packedCache, files: files, weights: source, survey: survey, precision: precision,
                 backend: backend)
         }
-        let readAhead = packed?.outcome == .mapped ? nil : ReadAhead(survey.order)
-        let loader = WeightLoader(source, backend: packed ?? backend, precision: precision, readAhead: readAhead) {
+        let loader = WeightLoader(source, survey: survey, backend: backend, cache: packed, precision: precision) {
             progress(LoadProgress(completedBytes: $0, totalBytes: survey.storedBytes))
         }
         model = try ModelRegistry.load(
