@@ -60,8 +60,7 @@ extension Engine {
         let (request, sequence) = (generation.request, generation.sequence)
         if generation.generated == 0 {
             totals.cachedTokensTotal += sequence.cachedTokens
-            generation.events.yield(
-                .prompt(cachedTokens: sequence.cachedTokens, logprobs: generation.takePromptLogprobs()))
+            generation.send(.prompt(cachedTokens: sequence.cachedTokens, logprobs: generation.takePromptLogprobs()))
         }
         guard sequence.tokens.count < sequence.lengthLimit else {
             finished.append((generation, .length))
@@ -77,7 +76,7 @@ extension Engine {
             state: &generation.sampler)
         if let saved { logprobs?.token = TokenLogprob(id: token, logprob: saved[Int(token)] - row.logSumExp) }
         sequence.tokens.append(token)
-        generation.events.yield(.token(id: token, logprobs: logprobs))
+        generation.send(.token(id: token, logprobs: logprobs))
         if generation.stopIDs.contains(token) {
             finished.append((generation, .stopToken(id: token)))
         } else if sequence.tokens.count >= sequence.lengthLimit {
@@ -112,9 +111,8 @@ extension Engine {
         scheduler.remove(generation.sequence)
         generations[generation.sequence.number] = nil
         if let experts = generation.allRoutedExperts(layers: model.layers, topK: model.topK) {
-            generation.events.yield(.routedExperts(experts))
+            generation.send(.routedExperts(experts))
         }
-        generation.events.yield(.finished(reason))
-        generation.events.finish()
+        generation.send(.finished(reason))
     }
 }

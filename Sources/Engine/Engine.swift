@@ -62,11 +62,35 @@ public actor Engine {
 
     // MARK: Requests
 
-    /// Queues a request. Dropping the stream cancels it.
+    /// Queues requests, in their order. Dropping the stream cancels them.
     ///
-    /// - Throws: `EngineError` when the request is refused.
-    public func submit(_ request: GenerationRequest) throws(EngineError) -> AsyncStream<GenerationEvent> {
+    /// - Parameters:
+    ///   - requests: what to generate.
+    ///   - pace: when the reader of the stream is woken.
+    /// - Returns: their events.
+    /// - Throws: `EngineError` when one of them is refused; none of them runs then.
+    public func submit(
+        _ requests: [GenerationRequest], pace: GenerationStream.Pace = .everyEvent
+    ) throws(EngineError) -> GenerationStream {
         guard !isDraining else { throw .shuttingDown }
+        let first = totals.requestsTotal + 1
+        let (stream, source) = GenerationStream.makeStream(count: requests.count, pace: pace) { [weak self] index in
+            Task { await self?.cancel(number: first + index) }
+        }
+        do {
+            for (index, request) in requests.enumerated() { try add(request, source, index) }
+        } catch {
+            for number in first..<totals.requestsTotal + 1 { cancel(number: number) }
+            throw error
+        }
+        startIfNeeded()
+        return stream
+    }
+
+    /// Queues one request, as `submit(_:pace:)` does.
+    public func submit(_ request: GenerationRequest) throws(EngineError) -> GenerationStream { try submit([request]) }
+
+    private func add(_ request: GenerationRequest, _ source: GenerationSource, _ index: Int) throws(EngineError) {
         let lengthLimit = try request.validated(for: model)
         guard generation(request.id) == nil else { throw .duplicateID(request.id) }
         let number = totals.requestsTotal + 1
@@ -81,16 +105,10 @@ public actor Engine {
             end(generation, .refused(.displaced))
         }
         totals.requestsTotal = number
-        let (stream, events) = AsyncStream.makeStream(of: GenerationEvent.self)
         generations[number] = Generation(
             request, sequence: sequence, endOfSequence: endOfSequence,
-            seed: request.sampling.seed ?? configuration.randomSeed &+ UInt64(number) &* 0x9E37_79B9, events: events)
-        events.onTermination = { [weak self] reason in
-            guard case .cancelled = reason, let self else { return }
-            Task { await self.cancel(number: number) }
-        }
-        startIfNeeded()
-        return stream
+            seed: request.sampling.seed ?? configuration.randomSeed &+ UInt64(number) &* 0x9E37_79B9, source: source,
+            index: index)
     }
 
     /// Ends the request `id`, if there is one; its stream finishes with `.aborted`.

@@ -5,7 +5,8 @@
 /// A request that waits or runs.
 final class Generation {
     let request: GenerationRequest
-    let events: AsyncStream<GenerationEvent>.Continuation
+    private let source: GenerationSource
+    private let index: Int
     /// The tokens, and how far they are computed.
     let sequence: Sequence
     /// Ids that end the generation.
@@ -19,15 +20,19 @@ final class Generation {
 
     init(
         _ request: GenerationRequest, sequence: Sequence, endOfSequence: Set<Int32>, seed: UInt64,
-        events: AsyncStream<GenerationEvent>.Continuation
+        source: GenerationSource, index: Int
     ) {
         self.request = request
         self.sequence = sequence
-        self.events = events
+        self.source = source
+        self.index = index
         suppressedIDs = endOfSequence.union(request.sampling.stopTokenIDs)
         stopIDs = request.sampling.ignoreEOS ? Set(request.sampling.stopTokenIDs) : suppressedIDs
         sampler = SamplerState(random: RandomSequence(seed: seed))
     }
+
+    /// Tells whoever asked.
+    func send(_ event: GenerationEvent) { source.send(event, of: index) }
 
     /// Tokens generated so far.
     var generated: Int { sequence.tokens.count - sequence.promptCount }

@@ -12,9 +12,9 @@ struct Output: Sendable {
 }
 
 /// Reads a stream to its end.
-func collect(_ stream: AsyncStream<GenerationEvent>) async -> Output {
+func collect(_ stream: GenerationStream) async -> Output {
     var output = Output()
-    for await event in stream {
+    for await event in stream.events {
         switch event {
         case .prompt(let cachedTokens, let logprobs):
             output.cachedTokens = cachedTokens
@@ -36,4 +36,19 @@ final class Seen: Sendable {
     func append(_ report: LoadProgress) { reports.withLock { $0.append(report) } }
 
     var all: [LoadProgress] { reports.withLock { $0 } }
+}
+
+extension GenerationStream {
+    /// The events of a stream of one request.
+    var events: AsyncStream<GenerationEvent> {
+        let (events, source) = AsyncStream.makeStream(of: GenerationEvent.self)
+        let reading = Task { [self] in
+            for await updates in self {
+                for update in updates { source.yield(update.event) }
+            }
+            source.finish()
+        }
+        source.onTermination = { _ in reading.cancel() }
+        return events
+    }
 }

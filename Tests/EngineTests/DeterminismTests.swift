@@ -86,7 +86,7 @@ import Testing
     }
 
     private static func together(_ engine: Engine) async throws -> [Output] {
-        var streams: [AsyncStream<GenerationEvent>] = []
+        var streams: [GenerationStream] = []
         for request in requests { streams.append(try await engine.submit(request)) }
         var outputs: [Output] = []
         for stream in streams { outputs.append(await collect(stream)) }
@@ -154,7 +154,7 @@ import Testing
                     }
                     // Half of these drop the stream, half cancel by name.
                     var seen = 0
-                    for await event in stream {
+                    for await event in stream.events {
                         guard case .token = event else { continue }
                         seen += 1
                         await engine.checkIntegrity()

@@ -187,14 +187,14 @@ import Testing
         let engine = try await Engine.load(.demo, configuration: configuration, threads: 1)
         do {
             let stream = try await engine.submit(Self.greedy("dropped", [1, 2, 3], count: 2000))
-            for await event in stream {
+            for await event in stream.events {
                 if case .token = event { break }
             }
         }
         let named = try await engine.submit(Self.greedy("named", [4, 5], count: 2000))
         let waiting = try await engine.submit(Self.greedy("waiting", [4, 5], count: 2))
         var seen = 0
-        for await event in named {
+        for await event in named.events {
             switch event {
             case .token:
                 seen += 1

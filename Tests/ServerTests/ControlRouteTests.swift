@@ -67,7 +67,7 @@ import Text
         let engine = ScriptedEngine { _ in isDisplaced ? .events([.finished(.refused(.displaced))]) : .hanging([]) }
         let fixture = try Fixture(engine) { $0.healthTimeout = .milliseconds(300) }
         #expect(try await fixture.send(.get, "/health_generate").status == 503)
-        try await eventually { engine.state.withLock { $0.terminated } == 1 }
+        try await eventually { engine.state.withLock { $0.stopped } == (isDisplaced ? 0 : 1) }
     }
 
     @Test("a full queue is healthy as long as the engine computes")
@@ -77,7 +77,7 @@ import Text
         async let reply = fixture.send(.get, "/health_generate")
         try await eventually {
             engine.state.withLock { $0.statistics.passesTotal += 1 }
-            return engine.state.withLock { $0.terminated } == 1
+            return engine.state.withLock { $0.submitted.count } == 1
         }
         let counting = Task {
             while !Task.isCancelled {

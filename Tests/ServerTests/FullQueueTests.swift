@@ -24,7 +24,6 @@ import Testing
         let error = try reply.json["error"]
         #expect(error["message"].text.contains("higher priority"))
         if path != "/generate" { #expect(error["code"] == "queue_full" && error["type"] == "service_unavailable") }
-        try await eventually { fixture.engine.state.withLock { $0.terminated } == 1 }
     }
 
     @Test("a batch of which one is displaced ends as a whole, and frees the places of the others")
@@ -35,21 +34,18 @@ import Testing
         }
         let reply = try await Fixture(engine).send(.post, "/generate", #"{"input_ids": [[1], [2], [3]]}"#)
         #expect(reply.status == 503)
-        try await eventually { engine.state.withLock { $0.terminated } == 3 }
+        try await eventually { engine.state.withLock { $0.stopped } == 2 }
     }
 
     @Test("in a stream that has begun, the refusal is an event")
     func begunStream() async throws {
-        let (gate, open) = AsyncStream.makeStream(of: Void.self)
-        let batch = TextBatch(count: 2) { board in
-            board.publish(TextOutput(id: "a", promptIDs: [1]), at: 0)
-            for await _ in gate { return .displaced }
-            return nil
-        }
-        try await batch.begin()
+        let engine = ScriptedEngine { .hanging($0.id == "a" ? [.token(id: 11, logprobs: nil)] : []) }
+        let generator = TextGenerator(engine: engine, text: try Fixture.demo.get())
+        let batch = try await generator.generate(
+            [TextRequest(id: "a", prompt: .ids([1])), TextRequest(id: "b", prompt: .ids([1]))])
         var updates = batch.makeAsyncIterator()
         #expect(try await updates.next()?.map(\.index) == [0])
-        open.yield()
+        engine.state.withLock { $0.open["b"] }?.send(.finished(.refused(.displaced)))
         await #expect(throws: EngineError.displaced) { _ = try await updates.next() }
     }
 

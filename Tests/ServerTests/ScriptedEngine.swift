@@ -20,14 +20,23 @@ final class ScriptedEngine: InferenceEngine {
     struct State {
         var submitted: [GenerationRequest] = []
         var cancelled: [String] = []
-        var terminated = 0
+        /// How many requests were ended from outside.
+        var stopped = 0
         var calls: [String] = []
         var isRecorderOff = false
         var recording: RecordingStatus?
         /// What the next questions about `recording` are told, one each.
         var recordings: [RecordingStatus?] = []
         var statistics = EngineStatistics()
-        var open: [String: AsyncStream<GenerationEvent>.Continuation] = [:]
+        var open: [String: Open] = [:]
+    }
+
+    /// A request that hangs.
+    struct Open {
+        var source: GenerationSource
+        var index: Int
+
+        func send(_ event: GenerationEvent) { source.send(event, of: index) }
     }
 
     let model: ModelDescription
@@ -52,29 +61,38 @@ final class ScriptedEngine: InferenceEngine {
         self.init { .events(.reply(ids, to: $0, finish: finish)) }
     }
 
-    func submit(_ request: GenerationRequest) async throws(EngineError) -> AsyncStream<GenerationEvent> {
-        state.withLock { $0.submitted.append(request) }
-        let (stream, continuation) = AsyncStream.makeStream(of: GenerationEvent.self)
-        continuation.onTermination = { [self] _ in state.withLock { $0.terminated += 1 } }
-        switch script(request) {
-        case .events(let events):
-            for event in events { continuation.yield(event) }
-            continuation.finish()
-        case .hanging(let events):
-            for event in events { continuation.yield(event) }
-            state.withLock { $0.open[request.id] = continuation }
-        case .refused(let error): throw error
+    func submit(
+        _ requests: [GenerationRequest], pace: GenerationStream.Pace
+    ) async throws(EngineError) -> GenerationStream {
+        let (stream, source) = GenerationStream.makeStream(count: requests.count, pace: pace) { [weak self] index in
+            self?.stop(requests[index].id)
+        }
+        for (index, request) in requests.enumerated() {
+            state.withLock { $0.submitted.append(request) }
+            switch script(request) {
+            case .events(let events):
+                for event in events { source.send(event, of: index) }
+            case .hanging(let events):
+                for event in events { source.send(event, of: index) }
+                state.withLock { $0.open[request.id] = Open(source: source, index: index) }
+            case .refused(let error): throw error
+            }
         }
         return stream
     }
 
     func cancel(_ id: String) async {
-        let continuation = state.withLock { state in
-            state.cancelled.append(id)
-            return state.open.removeValue(forKey: id)
-        }
-        continuation?.yield(.finished(.aborted(message: "cancelled")))
-        continuation?.finish()
+        state.withLock { $0.cancelled.append(id) }
+        end(id)
+    }
+
+    private func stop(_ id: String) {
+        state.withLock { $0.stopped += 1 }
+        end(id)
+    }
+
+    private func end(_ id: String) {
+        state.withLock { $0.open.removeValue(forKey: id) }?.send(.finished(.aborted(message: "cancelled")))
     }
 
     func statistics() async -> EngineStatistics { state.withLock { $0.statistics } }

@@ -50,9 +50,9 @@ import Testing
             let client = try RawClient(port: port)
             client.send(body: #"{"input_ids": [[1], [2]], "stream": \#(stream)}"#)
             try await eventually { engine.state.withLock { $0.open.count } == 2 }
-            #expect(engine.state.withLock { $0.terminated } == 0)
+            #expect(engine.state.withLock { $0.stopped } == 0)
             client.close()
-            try await eventually { engine.state.withLock { $0.terminated } == 2 }
+            try await eventually { engine.state.withLock { $0.stopped } == 2 }
         }
     }
 
@@ -63,7 +63,7 @@ import Testing
             defer { client.close() }
             for stream in [false, true, false] {
                 client.send(body: #"{"input_ids": [1], "stream": \#(stream)}"#)
-                let reply = try await offPool { client.read(until: stream ? "0\r\n\r\n" : "\"}") }
+                let reply = try await offPool { client.read(until: stream ? "0\r\n\r\n" : "}}") }
                 #expect(reply.hasPrefix("HTTP/1.1 200"), "\(reply)")
             }
         }
@@ -141,7 +141,7 @@ import Testing
             let client = try RawClient(port: port)
             defer { client.close() }
             client.send(body: #"{"input_ids": [[1, 2], [3]], "stream": true, "return_routed_experts": true}"#)
-            try await eventually { engine.state.withLock { $0.terminated } == 2 }
+            try await eventually { engine.state.withLock { $0.stopped } == 1 }
         }
     }
 

@@ -32,7 +32,7 @@ import Text
         #expect(output.text == "one t")
         #expect(output.finish == .stopText("wo thr"))
         #expect(output.outputIDs.count < ids.count)
-        #expect(engine.state.withLock { $0.terminated } == 1)
+        #expect(engine.state.withLock { $0.stopped } == 1)
     }
 
     @Test("no published text is ever taken back")
@@ -84,7 +84,7 @@ import Text
             _ = try await outputs(
                 fixture, [TextRequest(id: "a", prompt: .ids([1])), TextRequest(id: "b", prompt: .ids([1]))])
         }
-        #expect(engine.state.withLock { $0.terminated } == 2)
+        #expect(engine.state.withLock { $0.open.isEmpty })
     }
 
     @Test("dropping the batch ends the engine's streams")
@@ -95,7 +95,7 @@ import Text
         var batch: TextBatch? = try await generator.generate([TextRequest(prompt: .ids([1]))])
         #expect(batch?.count == 1)
         batch = nil
-        try await eventually { engine.state.withLock { $0.terminated } == 1 }
+        try await eventually { engine.state.withLock { $0.stopped } == 1 }
     }
 
     @Test("a stream that ends without a reason is an abort")

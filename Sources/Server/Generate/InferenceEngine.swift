@@ -6,8 +6,10 @@ public import Engine
 public protocol InferenceEngine: Sendable {
     /// What was loaded, and where it runs.
     var model: ModelDescription { get }
-    /// Queues a request; dropping the stream cancels it.
-    func submit(_ request: GenerationRequest) async throws(EngineError) -> AsyncStream<GenerationEvent>
+    /// Queues requests, all or none; dropping the stream cancels them.
+    func submit(
+        _ requests: [GenerationRequest], pace: GenerationStream.Pace
+    ) async throws(EngineError) -> GenerationStream
     /// Ends the request `id`, if there is one.
     func cancel(_ id: String) async
     /// The state at this moment.

@@ -1,11 +1,11 @@
 // TextBatch: the outputs of the generations that one caller started together, as they grow.
 //
-// Outputs are cumulative, so a slow reader misses nothing when only the latest of each is kept: tokens that become
-// ready while it is busy arrive as one update. Whoever drops the batch, or cancels it, frees the engine's places. When one
-// of its requests is refused after all, because another took its place in the queue, the whole batch ends with that error.
+// Outputs are cumulative, so a slow reader misses nothing: tokens that became ready while it was busy arrive as one
+// update. Whoever reads makes the text, so a token costs one wake-up on its way from the engine to a socket. Whoever drops
+// the batch, or cancels it, frees the engine's places. When one of its requests is refused after all, because another took
+// its place in the queue, the whole batch ends with that error.
 
 public import Engine
-internal import Synchronization
 
 /// An output together with its place in the batch.
 public struct IndexedOutput: Sendable, Equatable {
@@ -16,132 +16,119 @@ public struct IndexedOutput: Sendable, Equatable {
 }
 
 /// The outputs of the generations that one caller started together: each element holds those that changed.
-public final class TextBatch: AsyncSequence, Sendable {
+public struct TextBatch: AsyncSequence, Sendable {
     /// Those that changed since the element before.
     public typealias Element = [IndexedOutput]
 
     /// How many requests there are.
-    public let count: Int
-    private let board: OutputBoard
-    private let pump: Task<Void, Never>
+    public var count: Int { assemblies.count }
+    private let stream: GenerationStream
+    private let assemblies: [TextAssembly]
+    private let metrics: ServingMetrics
+    private let start: ContinuousClock.Instant
+    private let registration: ActiveRegistration
 
-    /// A batch of `count` outputs.
+    /// The batch whose events come from `stream`.
     ///
     /// - Parameters:
-    ///   - count: how many requests there are.
-    ///   - work: publishes outputs, and returns why the batch was refused if it was; cancelled when the batch is dropped.
-    init(count: Int, _ work: @escaping @Sendable (OutputBoard) async -> EngineError?) {
-        let board = OutputBoard(count: count)
-        self.count = count
-        self.board = board
-        pump = Task {
-            board.close(await work(board))
-        }
+    ///   - stream: the engine's events.
+    ///   - assemblies: one for each request.
+    ///   - metrics: where times are noted.
+    ///   - start: when the batch was submitted.
+    ///   - registration: kept for as long as somebody has the batch.
+    init(
+        _ stream: GenerationStream, _ assemblies: [TextAssembly], metrics: ServingMetrics,
+        start: ContinuousClock.Instant, registration: ActiveRegistration
+    ) {
+        self.stream = stream
+        self.assemblies = assemblies
+        self.metrics = metrics
+        self.start = start
+        self.registration = registration
     }
 
-    deinit { pump.cancel() }
-
-    /// Ends all generations that still run; the sequence ends soon after.
-    public func cancel() { pump.cancel() }
+    /// What ends all generations that still run; the sequence ends soon after. Does not hold the batch.
+    var cancellation: @Sendable () -> Void { { [weak stream] in stream?.cancel() } }
 
     /// All outputs once they are done; nil when the batch was cancelled before.
     ///
     /// - Throws: why the batch was refused.
     public func finished() async throws(EngineError) -> [TextOutput]? {
-        var outputs = [TextOutput?](repeating: nil, count: count)
-        var updates = makeAsyncIterator()
-        while let changed = try await updates.next() {
-            for update in changed { outputs[update.index] = update.output }
-        }
-        let complete = outputs.compactMap { $0?.finish == nil ? nil : $0 }
-        return complete.count == count ? complete : nil
+        var outputs = makeAsyncIterator()
+        while try await outputs.advance() != nil {}
+        return outputs.isDone ? outputs.assemblies.map(\.output) : nil
     }
 
-    /// Waits until something is known of the outputs, before they are read.
-    ///
-    /// - Throws: why the batch was refused.
-    func begin() async throws(EngineError) { try await board.begin() }
-
     /// An iterator; use one only.
-    public func makeAsyncIterator() -> Iterator { Iterator(batch: self, signals: board.signals.makeAsyncIterator()) }
+    public func makeAsyncIterator() -> Iterator { Iterator(self) }
 
     /// Waits for changes.
-    public struct Iterator: AsyncIteratorProtocol {
-        fileprivate let batch: TextBatch
-        fileprivate var signals: AsyncStream<Void>.Iterator
+    public struct Iterator: AsyncIteratorProtocol, Sendable {
+        private let batch: TextBatch
+        private var updates: GenerationStream.Iterator
+        fileprivate private(set) var assemblies: [TextAssembly]
+        /// Requests of which more is to come.
+        private var running: Set<Int>
 
-        /// Waits until an output has changed; nil after the last.
+        fileprivate init(_ batch: TextBatch) {
+            self.batch = batch
+            updates = batch.stream.makeAsyncIterator()
+            assemblies = batch.assemblies
+            running = Set(assemblies.indices)
+        }
+
+        /// Whether all outputs are complete.
+        var isDone: Bool { running.isEmpty }
+
+        /// Waits until an output has changed; nil after the last, and when the batch was cancelled.
         ///
         /// - Throws: why the batch was refused.
         public mutating func next() async throws(EngineError) -> [IndexedOutput]? {
-            while true {
-                let changed = batch.board.takeChanged()
-                if !changed.isEmpty { return changed }
-                guard await signals.next() != nil else {
-                    let last = batch.board.takeChanged()
-                    if !last.isEmpty { return last }
-                    try batch.board.check()
-                    return nil
+            while let changed = try await advance() {
+                if !changed.isEmpty {
+                    return changed.sorted().map { IndexedOutput(index: $0, output: assemblies[$0].output) }
                 }
             }
+            return nil
         }
-    }
-}
 
-/// The latest output of each request, until the reader takes it. Shared state under one `Mutex`.
-final class OutputBoard: Sendable {
-    /// Ticks when something changed; ends after `close()`.
-    let signals: AsyncStream<Void>
-    private let signal: AsyncStream<Void>.Continuation
-    private let state: Mutex<State>
-
-    private struct State {
-        var latest: [TextOutput?]
-        var refusal: EngineError?
-    }
-
-    init(count: Int) {
-        state = Mutex(State(latest: Array(repeating: nil, count: count)))
-        (signals, signal) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
-    }
-
-    /// Replaces the output at `index`.
-    func publish(_ output: TextOutput, at index: Int) {
-        state.withLock { $0.latest[index] = output }
-        signal.yield()
-    }
-
-    /// Nothing more will be published, perhaps because of `refusal`.
-    func close(_ refusal: EngineError?) {
-        state.withLock { $0.refusal = refusal }
-        signal.finish()
-    }
-
-    /// Throws why nothing more will be published, if there is a reason.
-    func check() throws(EngineError) {
-        if let refusal = state.withLock({ $0.refusal }) { throw refusal }
-    }
-
-    /// Waits until something is published or nothing will be.
-    func begin() async throws(EngineError) {
-        for await _ in signals {
-            // For whoever reads next.
-            signal.yield()
-            return
-        }
-        try check()
-    }
-
-    /// What changed since the last call, in order of index.
-    func takeChanged() -> [IndexedOutput] {
-        state.withLock { state in
-            var changed: [IndexedOutput] = []
-            for index in state.latest.indices {
-                guard let output = state.latest[index] else { continue }
-                state.latest[index] = nil
-                changed.append(IndexedOutput(index: index, output: output))
+        /// Takes what has come. Returns which outputs have changed; nil when nothing follows.
+        fileprivate mutating func advance() async throws(EngineError) -> Set<Int>? {
+            guard !isDone else { return nil }
+            guard let updates = await updates.next() else { return abandon() }
+            var changed: Set<Int> = []
+            for update in updates where running.contains(update.index) {
+                if case .finished(.refused(let error)) = update.event { throw error }
+                if take(update) { changed.insert(update.index) }
             }
             return changed
+        }
+
+        /// Returns whether there is something to show.
+        private mutating func take(_ update: GenerationUpdate) -> Bool {
+            let index = update.index
+            let before = ServingMetrics.Mark(assemblies[index].output)
+            let wasFinished = assemblies[index].output.finish != nil
+            assemblies[index].append(update.event)
+            if !wasFinished {
+                assemblies[index].note(elapsed: update.time - batch.start)
+                batch.metrics.note(before, assemblies[index].output)
+            }
+            guard let finish = assemblies[index].output.finish else { return true }
+            // The engine does not know stop texts.
+            if case .stopText = finish, !wasFinished { batch.stream.stop(index) }
+            // Experts come when the engine has ended the request.
+            if assemblies[index].awaitsExperts { return false }
+            running.remove(index)
+            return true
+        }
+
+        /// The stream has ended: by our own doing, or because the engine is gone.
+        private mutating func abandon() -> Set<Int>? {
+            guard !batch.stream.isCancelled else { return nil }
+            for index in running { assemblies[index].abandon() }
+            defer { running = [] }
+            return running
         }
     }
 }

@@ -37,7 +37,7 @@ extension TextBatch {
     ///
     /// - Throws: `ClientHungUp` when the client did not wait for them.
     func finished(for channel: any Channel) async throws -> [TextOutput] {
-        let watch = HangUpWatch(channel) { [weak self] in self?.cancel() }
+        let watch = HangUpWatch(channel, cancellation)
         defer { watch.end() }
         guard let outputs = try await finished() else { throw ClientHungUp() }
         return outputs
@@ -47,29 +47,32 @@ extension TextBatch {
     ///
     /// - Throws: `EngineError` when the batch is refused before that.
     func eventStream(for channel: any Channel, _ renderer: some EventRenderer) async throws -> Response {
-        let watch = HangUpWatch(channel) { [weak self] in self?.cancel() }
+        let watch = HangUpWatch(channel, cancellation)
+        var outputs = makeAsyncIterator()
+        let first: [IndexedOutput]?
         do {
-            try await begin()
+            first = try await outputs.next()
         } catch {
             watch.end()
             throw error
         }
-        let body = ResponseBody { writer in
+        let body = ResponseBody { [outputs] writer in
             defer {
                 watch.end()
-                self.cancel()
+                cancellation()
             }
             var renderer = renderer
-            var running = Set(0..<self.count)
+            var outputs = outputs
+            var latest = first
             var events = EventBuffer()
             do {
-                for try await updates in self {
-                    for update in updates where update.output.finish != nil { running.remove(update.index) }
+                while let updates = latest {
                     try renderer.render(updates, to: &events)
                     if events.bytes.readableBytes > 0 { try await writer.write(events.bytes) }
                     events = EventBuffer()
+                    latest = try await outputs.next()
                 }
-                guard running.isEmpty else { throw ClientHungUp() }
+                guard outputs.isDone else { throw ClientHungUp() }
                 try renderer.finish(&events)
             } catch let error where !(error is ClientHungUp) {
                 // The status has been sent; where it is the client that fails, the next write does too.

@@ -68,14 +68,12 @@ struct HealthRoute: Sendable {
             id: "HEALTH_CHECK_" + TextRequest.randomID(), promptIDs: [0], sampling: sampling)
         // It takes nobody's place.
         probe.priority = Int(Int32.min)
-        guard let events = try? await state.engine.submit(probe) else { return false }
-        for await event in events {
-            switch event {
-            case .finished(.aborted), .finished(.refused): return false
-            case .prompt, .token, .routedExperts, .finished: return true
-            }
+        guard let stream = try? await state.engine.submit([probe], pace: .everyEvent) else { return false }
+        var updates = stream.makeAsyncIterator()
+        switch await updates.next()?.first?.event {
+        case nil, .finished(.aborted), .finished(.refused): return false
+        case .prompt, .token, .routedExperts, .finished: return true
         }
-        return false
     }
 
     /// Waits until the engine has computed other requests; false when cancelled.

@@ -53,7 +53,7 @@ struct CompletionChoice: Encodable {
 struct CompletionLogprobs: Encodable {
     var tokens: [String] = []
     var tokenLogprobs: [Float?] = []
-    var topLogprobs: [[String: Float]?] = []
+    var topLogprobs: [TopLogprobs?] = []
     var textOffset: [Int] = []
 
     enum CodingKeys: String, CodingKey {
@@ -68,9 +68,24 @@ struct CompletionLogprobs: Encodable {
         for position in positions {
             tokens.append(text(position.token))
             tokenLogprobs.append(position.token.logprob.isFinite ? position.token.logprob : nil)
-            let top = position.top.filter(\.logprob.isFinite).map { (text($0), $0.logprob) }
-            topLogprobs.append(top.isEmpty ? nil : Dictionary(top) { best, _ in best })
+            let top = TopLogprobs(position.top.filter(\.logprob.isFinite).map { (text($0), $0.logprob) })
+            topLogprobs.append(top.entries.isEmpty ? nil : top)
             textOffset.append(-1)
         }
+    }
+}
+
+/// The most probable tokens of a position: an object of logprobs by text, best first.
+struct TopLogprobs: Encodable {
+    private(set) var entries: [(text: String, logprob: Float)] = []
+
+    /// Of tokens that have the same text, the best counts; `tokens` are given best first.
+    init(_ tokens: [(text: String, logprob: Float)]) {
+        for token in tokens where !entries.contains(where: { $0.text == token.text }) { entries.append(token) }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: AnyKey.self)
+        for entry in entries { try container.encode(entry.logprob, forKey: AnyKey(stringValue: entry.text)) }
     }
 }

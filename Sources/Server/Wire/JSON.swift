@@ -10,12 +10,8 @@ internal import NIOCore
     internal import Foundation
 #endif
 
-/// JSON bytes of `value`, keys sorted; NaN and infinity must have become null before.
-func encodeJSON(_ value: some Encodable) throws -> ByteBuffer {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.withoutEscapingSlashes, .sortedKeys]
-    return ByteBuffer(bytes: try encoder.encode(value))
-}
+/// JSON bytes of `value`; NaN and infinity must have become null before.
+func encodeJSON(_ value: some Encodable) throws -> ByteBuffer { ByteBuffer(bytes: try JSONWriter.encode(value)) }
 
 extension Response {
     /// A reply with a JSON body.
@@ -153,8 +149,15 @@ public enum JSONValue: Encodable, Sendable, Equatable {
     case array([JSONValue])
     case object([String: JSONValue])
 
-    /// Writes the value; NaN and infinity become null.
+    /// Writes the value, keys in alphabetical order; NaN and infinity become null.
     public func encode(to encoder: any Encoder) throws {
+        if case .object(let values) = self {
+            var container = encoder.container(keyedBy: AnyKey.self)
+            for (key, value) in values.sorted(by: { $0.key < $1.key }) {
+                try container.encode(value, forKey: AnyKey(stringValue: key))
+            }
+            return
+        }
         var container = encoder.singleValueContainer()
         switch self {
         case .null: try container.encodeNil()
@@ -163,7 +166,7 @@ public enum JSONValue: Encodable, Sendable, Equatable {
         case .double(let value): try value.isFinite ? container.encode(value) : container.encodeNil()
         case .string(let value): try container.encode(value)
         case .array(let values): try container.encode(values)
-        case .object(let values): try container.encode(values)
+        case .object: break
         }
     }
 }

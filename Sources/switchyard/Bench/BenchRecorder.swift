@@ -149,7 +149,7 @@ private struct Window {
         sampling.ignoreEOS = true
         let vocabulary = engine.model.vocabularySize
         let start = ContinuousClock.now
-        var streams: [AsyncStream<GenerationEvent>] = []
+        var streams: [GenerationStream] = []
         for sequence in 0..<sequences {
             let ids = (0..<max(1, prompt)).map { Int32((sequence * 7919 + $0 * 104_729 + 13) % vocabulary) }
             streams.append(

@@ -1,6 +1,7 @@
 // StreamClient: sends one request over a connection of its own, and notes when which of its tokens came.
 //
-// The client shares the machine with the server, so events are searched for their token counts rather than parsed.
+// The client shares the machine with the server, so events are searched for their token counts rather than parsed, and
+// that on the event loop: a task would have to be woken for each.
 
 import ArgumentParser
 import Foundation
@@ -73,50 +74,35 @@ struct StreamClient: Sendable {
     }
 
     private func exchange(_ body: ByteBuffer, due: ContinuousClock.Instant) async throws -> RequestTrace {
-        let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .connect(host: host, port: port) { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHTTPClientHandlers()
-                    return try NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>(
-                        wrappingChannelSynchronously: channel)
-                }
-            }
-        return try await channel.executeThenClose { inbound, outbound in
-            var headers: HTTPHeaders = [
-                "host": "\(host):\(port)", "content-type": "application/json", "connection": "close",
-                "content-length": "\(body.readableBytes)",
-            ]
-            if let key = options.apiKey { headers.add(name: "authorization", value: "Bearer \(key)") }
-            try await outbound.write(
-                contentsOf: [
-                    .head(HTTPRequestHead(version: .http1_1, method: .POST, uri: path, headers: headers)),
-                    .body(.byteBuffer(body)), .end(nil),
-                ])
-            var trace = RequestTrace()
-            var reader = EventReader(countsChunks: options.backend == .openai)
-            var refusal = ""
-            for try await part in inbound {
-                switch part {
-                case .head(let head) where head.status != .ok: refusal = "status \(head.status.code)"
-                case .head: break
-                case .body(let bytes):
-                    guard refusal.isEmpty else {
-                        trace.problem = refusal + " " + String(buffer: bytes).prefix(200)
-                        return trace
+        var headers: HTTPHeaders = [
+            "host": "\(host):\(port)", "content-type": "application/json", "connection": "close",
+            "content-length": "\(body.readableBytes)",
+        ]
+        if let key = options.apiKey { headers.add(name: "authorization", value: "Bearer \(key)") }
+        let head = HTTPRequestHead(version: .http1_1, method: .POST, uri: path, headers: headers)
+        let group = MultiThreadedEventLoopGroup.singleton
+        let traced = group.any().makePromise(of: RequestTrace.self)
+        let countsChunks = options.backend == .openai
+        let channel: any Channel
+        do {
+            channel = try await ClientBootstrap(group: group)
+                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .channelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                        try channel.pipeline.syncOperations.addHandler(
+                            StreamTracer(head, body, countsChunks: countsChunks, due: due, traced))
                     }
-                    let before = reader.tokens
-                    reader.append(bytes)
-                    guard reader.tokens > before else { continue }
-                    trace.arrivals.append(((ContinuousClock.now - due) / .seconds(1), reader.tokens))
-                case .end:
-                    trace.problem = refusal.isEmpty ? reader.problem : refusal
-                    trace.promptTokens = reader.promptTokens
-                    return trace
                 }
-            }
-            trace.problem = "the connection was closed within the reply"
-            return trace
+                .connect(host: host, port: port).get()
+        } catch {
+            traced.fail(error)
+            throw error
+        }
+        return try await withTaskCancellationHandler {
+            try await traced.futureResult.get()
+        } onCancel: {
+            channel.close(promise: nil)
         }
     }
 
@@ -129,6 +115,67 @@ struct StreamClient: Sendable {
             case .openai: try encoder.encode(CompletionBody(prompt, options.model, tokens: options.outputLen))
             }
         return ByteBuffer(bytes: bytes)
+    }
+}
+
+/// Sends the request when the connection is there, and follows the reply. Lives on the connection's event loop.
+private final class StreamTracer: ChannelInboundHandler {
+    typealias InboundIn = HTTPClientResponsePart
+    typealias OutboundOut = HTTPClientRequestPart
+
+    private let head: HTTPRequestHead
+    private let body: ByteBuffer
+    private let due: ContinuousClock.Instant
+    private var traced: EventLoopPromise<RequestTrace>?
+    private var trace = RequestTrace()
+    private var reader: EventReader
+    private var refusal = ""
+
+    init(
+        _ head: HTTPRequestHead, _ body: ByteBuffer, countsChunks: Bool, due: ContinuousClock.Instant,
+        _ traced: EventLoopPromise<RequestTrace>
+    ) {
+        self.head = head
+        self.body = body
+        self.due = due
+        self.traced = traced
+        reader = EventReader(countsChunks: countsChunks)
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        context.write(wrapOutboundOut(.head(head)), promise: nil)
+        context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        context.fireChannelActive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .head(let head) where head.status != .ok: refusal = "status \(head.status.code)"
+        case .head: break
+        case .body(let bytes) where !refusal.isEmpty:
+            end(refusal + " " + String(buffer: bytes).prefix(200), context)
+        case .body(let bytes):
+            let before = reader.tokens
+            reader.append(bytes)
+            guard reader.tokens > before else { return }
+            trace.arrivals.append(((ContinuousClock.now - due) / .seconds(1), reader.tokens))
+        case .end:
+            end(refusal.isEmpty ? reader.problem : refusal, context)
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { end("\(error)", context) }
+
+    func channelInactive(context: ChannelHandlerContext) { end("the connection was closed within the reply", context) }
+
+    private func end(_ problem: String?, _ context: ChannelHandlerContext) {
+        guard let traced else { return }
+        self.traced = nil
+        trace.problem = problem
+        trace.promptTokens = reader.promptTokens
+        traced.succeed(trace)
+        context.close(promise: nil)
     }
 }
 
