@@ -38,20 +38,39 @@ public struct TokenLayout {
 public struct CacheShape: Sendable, Equatable {
     /// Key-value heads.
     public var heads: Int
-    /// Floats in a key, and in a value if there are values.
+    /// Numbers in a key, and in a value if there are values.
     public var headDimension: Int
     /// Whether values are kept beside the keys. Without, a value is the beginning of its key (multi-head latent attention).
     public var hasValues: Bool
+    /// What the numbers are kept as.
+    public var type: CacheType
 
     /// Keys, and values if `hasValues`, of `heads` heads.
-    public init(heads: Int, headDimension: Int, hasValues: Bool = true) {
+    public init(heads: Int, headDimension: Int, hasValues: Bool = true, type: CacheType = .float32) {
         self.heads = heads
         self.headDimension = headDimension
         self.hasValues = hasValues
+        self.type = type
     }
 
     /// Bytes of one position in one layer.
-    public var bytesPerToken: Int { (hasValues ? 2 : 1) * heads * headDimension * MemoryLayout<Float>.stride }
+    public var bytesPerToken: Int { (keyFloats + valueFloats) * MemoryLayout<Float>.stride / KVCache.pageSize }
+
+    /// Floats that the keys of a page take the room of.
+    var keyFloats: Int { heads * (type == .float32 ? headDimension : (headDimension + 1) / 2) * KVCache.pageSize }
+
+    /// Floats that the values of a page take the room of.
+    var valueFloats: Int {
+        hasValues ? heads * headDimension * (type == .float32 ? KVCache.pageSize : KVCache.pageSize / 2) : 0
+    }
+}
+
+/// What keys and values are kept as. Scores and sums are single precision either way.
+public enum CacheType: String, Sendable, CaseIterable {
+    /// As they are computed.
+    case float32
+    /// Rounded to bfloat16: half the memory, and half of what attention reads.
+    case bfloat16
 }
 
 /// Keys and values of all layers, in pages of `KVCache.pageSize` positions.
@@ -63,18 +82,17 @@ public struct KVCache: Sendable {
     public let pages: Int
     /// What a page holds.
     public let shape: CacheShape
-    let keys: [Buffer]  // per layer [pages, heads, headDimension, 16]
+    let keys: [Buffer]  // per layer [pages, heads, headDimension, 16]; in bfloat16 [pages, heads, pairs, 16, 2]
     let values: [Buffer]  // per layer [pages, heads, 16, headDimension], or none
 
     /// An uninitialised cache. Memory is touched, and so taken, page by page as it is used.
     public init(layers: Int, pages: Int, shape: CacheShape) {
         self.pages = pages
         self.shape = shape
-        let width = shape.heads * shape.headDimension * Self.pageSize
-        func buffers(_ count: Int) -> [Buffer] {
+        func buffers(_ count: Int, _ width: Int) -> [Buffer] {
             (0..<count).map { _ in Buffer(rows: pages, width: width, usesHugePages: false) }
         }
-        keys = buffers(layers)
-        values = buffers(shape.hasValues ? layers : 0)
+        keys = buffers(layers, shape.keyFloats)
+        values = buffers(shape.hasValues ? layers : 0, shape.valueFloats)
     }
 }

@@ -43,7 +43,8 @@ public actor Engine {
         self.configuration = configuration
         runner = ModelRunner(
             model: parts.model, backend: parts.backend, placement: parts.placement, tokens: passTokens,
-            sequences: configuration.maxRunningRequests, contextLength: model.contextLength, pages: parts.pages)
+            sequences: configuration.maxRunningRequests, contextLength: model.contextLength, pages: parts.pages,
+            cacheType: configuration.cacheType)
         sampler = Sampler(vocabularySize: model.vocabularySize, backend: parts.backend)
         endOfSequence = Set(model.endOfSequenceIDs)
         scheduler = Scheduler(

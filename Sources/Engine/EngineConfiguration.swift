@@ -35,6 +35,8 @@ public struct EngineConfiguration: Sendable {
     public var loadFormat = LoadFormat.auto
     /// How exactly weights are kept and multiplied (`--dtype`, `--quantization`).
     public var precision = WeightPrecision.stored
+    /// What keys and values are kept as (`--kv-cache-dtype`).
+    public var cacheType = CacheType.float32
     /// Folder of packed weights, which a later start maps (`--packed-cache`); nil packs at every start.
     public var packedCache: String?
     /// Seeds the sampler of requests without a seed, and made-up weights (`--random-seed`).

@@ -28,7 +28,7 @@ struct MemoryNeed {
     func bytes(tokens: Int) -> Double { weights + Double(tokens) * Double(bytesPerToken) + other }
 
     /// Bytes of KV cache for one token.
-    var bytesPerToken: Int { model.layers * model.cacheShape.bytesPerToken }
+    var bytesPerToken: Int { model.layers * model.cacheShape(configuration.cacheType).bytesPerToken }
 
     /// Tokens whose keys and values fit beside the rest into `memory` bytes, in whole pages.
     func tokensThatFit(_ memory: Int) -> Int {

@@ -45,7 +45,7 @@ final class ModelRunner {
     /// experts lie where `placement` says.
     init(
         model: any LanguageModel, backend: any Backend, placement: Placement?, tokens: Int, sequences: Int,
-        contextLength: Int, pages: Int
+        contextLength: Int, pages: Int, cacheType: CacheType
     ) {
         let configuration = model.configuration
         self.model = model
@@ -54,7 +54,7 @@ final class ModelRunner {
         dispatch = placement.flatMap { $0.isIdentity ? nil : Dispatch(dynamic: $0) }
         workspace = Workspace(
             configuration, tokens: tokens, logitRows: Self.logitRows, slots: placement?.physicalExperts)
-        cache = KVCache(layers: configuration.layers, pages: pages, shape: configuration.cacheShape)
+        cache = KVCache(layers: configuration.layers, pages: pages, shape: configuration.cacheShape(cacheType))
         tableStride = (contextLength + KVCache.pageSize - 1) / KVCache.pageSize
         ids = .allocate(capacity: tokens)
         positions = .allocate(capacity: tokens)

@@ -68,10 +68,10 @@ public struct ModelConfiguration: Sendable, Equatable {
     /// Whether layer `layer` has experts.
     func routes(_ layer: Int) -> Bool { sparseLayers.contains(layer) }
 
-    /// What a layer's cache keeps of a position.
-    public var cacheShape: CacheShape {
-        guard let latent else { return CacheShape(heads: kvHeads, headDimension: headDimension) }
-        return CacheShape(heads: 1, headDimension: latent.rank + latent.rotary, hasValues: false)
+    /// What a layer's cache keeps of a position, if it keeps it as `type`.
+    public func cacheShape(_ type: CacheType) -> CacheShape {
+        guard let latent else { return CacheShape(heads: kvHeads, headDimension: headDimension, type: type) }
+        return CacheShape(heads: 1, headDimension: latent.rank + latent.rotary, hasValues: false, type: type)
     }
 
     /// Refuses sequences that are too long; `file` is config.json, for messages.

@@ -201,6 +201,7 @@ struct EngineOptions: ParsableArguments {
         result.randomSeed = randomSeed
         result.loadFormat = weights.loadFormat.format
         result.precision = weights.precision.precision
+        result.cacheType = weights.precision.cacheType
         result.packedCache = weights.packedCache
         result.recorder = expertDistributionRecorderMode.mode.map { mode in
             RecorderSettings(

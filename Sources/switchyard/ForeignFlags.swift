@@ -45,7 +45,6 @@ enum ForeignFlags {
         "--ep-dispatch-algorithm": .only("dynamic"),
         "--ep-size": .only("1"),
         "--expert-parallel-size": .only("1"),
-        "--kv-cache-dtype": .only("auto"),
         "--log-requests": .flag,
         "--mem-fraction-static": .value,
         "--moe-a2a-backend": .only("none"),

@@ -1,4 +1,5 @@
-// PrecisionOptions: the flags `--dtype` and `--quantization`, by sglang's names, and `--packed-cache`: what weights become in memory.
+// PrecisionOptions: the flags `--dtype`, `--quantization` and `--kv-cache-dtype`, by sglang's names, and `--packed-cache`: what weights,
+// keys and values become in memory.
 
 import ArgumentParser
 import Compute
@@ -8,7 +9,15 @@ enum DTypeChoice: String, ExpressibleByArgument, CaseIterable {
     case auto, float32, bfloat16
 }
 
-/// What weights become in memory, and what they are multiplied with.
+/// What keys and values are kept as.
+enum CacheTypeChoice: String, ExpressibleByArgument, CaseIterable {
+    case auto, float32, bfloat16
+
+    /// Takes sglang's short name as well.
+    init?(argument: String) { self.init(rawValue: argument == "bf16" ? "bfloat16" : argument) }
+}
+
+/// What weights, keys and values become in memory, and what they are multiplied with.
 struct PrecisionOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
@@ -24,6 +33,12 @@ struct PrecisionOptions: ParsableArguments {
         transform: parse)
     var quantization: WeightPrecision?
 
+    @Option(
+        help: ArgumentHelp(
+            "What keys and values are kept as: bfloat16 (or bf16) takes half the memory, and attention reads half as much. "
+                + "auto: bfloat16 where weights are multiplied in it, else float32.", valueName: "type"))
+    var kvCacheDtype = CacheTypeChoice.auto
+
     func validate() throws {
         if let quantization, dtype == .float32 {
             throw ValidationError(
@@ -34,6 +49,15 @@ struct PrecisionOptions: ParsableArguments {
 
     /// How exactly weights are kept and multiplied.
     var precision: WeightPrecision { quantization ?? (dtype == .bfloat16 ? .bfloat16 : .stored) }
+
+    /// What keys and values are kept as.
+    var cacheType: CacheType {
+        switch kvCacheDtype {
+        case .auto: precision == .stored ? .float32 : .bfloat16
+        case .float32: .float32
+        case .bfloat16: .bfloat16
+        }
+    }
 
     /// The precision that `text` names.
     ///

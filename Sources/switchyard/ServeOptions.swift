@@ -116,6 +116,7 @@ extension ServerSettings {
             "packed_cache": engine.weights.packedCache.map { .string($0) } ?? .null,
             "dtype": .string(engine.weights.precision.dtype.rawValue),
             "quantization": engine.weights.precision.quantization.map { .string($0.rawValue) } ?? .null,
+            "kv_cache_dtype": .string(engine.weights.precision.kvCacheDtype.rawValue),
             "context_length": optional(engine.contextLength),
             "max_running_requests": .int(engine.maxRunningRequests),
             "max_queued_requests": .int(engine.maxQueuedRequests),

@@ -35,6 +35,18 @@ import Testing
         #expect("\(configuration.precision)" == "stored")
     }
 
+    @Test("keys and values are kept as weights are multiplied, unless a flag says otherwise")
+    func cacheType() throws {
+        for (flags, type) in [
+            ([], "float32"), (["--dtype", "bfloat16"], "bfloat16"), (["--quantization", "int8"], "bfloat16"),
+            (["--kv-cache-dtype", "bf16"], "bfloat16"), (["--kv-cache-dtype=bfloat16"], "bfloat16"),
+            (["--dtype", "bfloat16", "--kv-cache-dtype", "float32"], "float32"),
+        ] {
+            let command = try #require(try Serve.parseAsRoot(flags) as? Serve)
+            #expect("\(try command.engineOptions.configuration().cacheType)" == type, "\(flags)")
+        }
+    }
+
     @Test("flags are spelled as in sglang")
     func flags() throws {
         let command = try serve(
@@ -109,6 +121,7 @@ import Testing
                 ["--quantization", "fp8"],
                 "'fp8' is invalid for '--quantization <type>': weights are quantized while they are loaded, to int8 or int5"
             ),
+            (["--kv-cache-dtype", "fp8_e5m2"], "Please provide one of 'auto', 'float32' or 'bfloat16'"),
             (["--quantization", "awq"], "use int8 or int5, or leave it out"),
             (["--quantization", "int8", "--dtype", "float32"], "--dtype float32: --quantization int8"),
             (["--dtype", "half"], "--dtype"),
@@ -144,7 +157,7 @@ import Testing
 
     @Test(
         "what would change the server is an error",
-        arguments: [["--tp-size", "2"], ["--dp-size=4"], ["--ep-size", "8"], ["--kv-cache-dtype"], ["--tp"]])
+        arguments: [["--tp-size", "2"], ["--dp-size=4"], ["--ep-size", "8"], ["--ep-size"], ["--tp"]])
     func refused(arguments: [String]) {
         #expect(throws: ValidationError.self) { try ForeignFlags.strip(["serve"] + arguments) }
     }

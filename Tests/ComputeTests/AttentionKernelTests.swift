@@ -22,12 +22,15 @@ private struct TestSequences {
     /// Queries, keys and values as they go into `rotate`, `[N, width]`.
     let qkv: [Float]
 
-    init(_ shape: HeadShape, lengths: [Int], using generator: inout SeededGenerator) {
+    init(
+        _ shape: HeadShape, lengths: [Int], type: CacheType = .float32, using generator: inout SeededGenerator
+    ) {
         self.shape = shape
         self.lengths = lengths
         tokens = TestTokens(scattering: lengths, using: &generator)
         cache = KVCache(
-            layers: 2, pages: tokens.pageCount, shape: CacheShape(heads: shape.kvHeads, headDimension: shape.dimension))
+            layers: 2, pages: tokens.pageCount,
+            shape: CacheShape(heads: shape.kvHeads, headDimension: shape.dimension, type: type))
         for buffer in cache.keys + cache.values {
             for index in 0..<buffer.rows * buffer.width { buffer.floats[index] = .nan }
         }
@@ -137,6 +140,24 @@ private struct TestSequences {
                 #expect(abs(Double(table.sines.floats[index]) - sin(angle)) < tolerance)
             }
         }
+    }
+
+    @Test(
+        "a cache in bfloat16 gives the bits of one in float32 that holds the same numbers", arguments: instructionSets,
+        shapes)
+    func narrowCache(instructionSet: String, shape: HeadShape) throws {
+        let backend = try makeBackend(instructionSet, threads: 2)
+        defer { backend.stop() }
+        let angles = RotaryTable(positions: 300, dimension: shape.dimension, base: 10000)
+        let found = CacheType.allCases.map { type in
+            var generator = SeededGenerator(seed: 35)
+            let sequences = TestSequences(shape, lengths: [5, 300, 130], type: type, using: &generator)
+            let rotated = sequences.rotated(on: backend, angles: angles)
+            if type == .float32 { sequences.cache.roundToBFloat16() }
+            return sequences.attended(Array(sequences.tokens.ids.indices), rotated: rotated, on: backend)
+        }
+        #expect(found[0].allSatisfy { $0.isFinite })
+        #expect(haveSameBits(found[0], found[1]))
     }
 
     @Test(

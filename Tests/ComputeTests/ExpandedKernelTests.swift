@@ -25,12 +25,15 @@ private struct ExpandedSequences {
     /// Of each head: `[nope, rank]` and `[value, rank]`.
     let keyWeights, valueWeights: [TestWeight]
 
-    init(_ shape: ExpandedWidths, lengths: [Int], dtype: DType, using generator: inout SeededGenerator) throws {
+    init(
+        _ shape: ExpandedWidths, lengths: [Int], dtype: DType, type: CacheType = .float32,
+        using generator: inout SeededGenerator
+    ) throws {
         self.shape = shape
         tokens = TestTokens(scattering: lengths, using: &generator)
         cache = KVCache(
             layers: 2, pages: tokens.pageCount,
-            shape: CacheShape(heads: 1, headDimension: shape.rank + shape.rotary, hasValues: false))
+            shape: CacheShape(heads: 1, headDimension: shape.rank + shape.rotary, hasValues: false, type: type))
         for buffer in cache.keys {
             for index in 0..<buffer.rows * buffer.width { buffer.floats[index] = .nan }
         }
@@ -158,6 +161,24 @@ private struct ExpandedSequences {
                 Array(found[token * width..<(token + 1) * width]), sequences.reference(token, expanded))
             #expect(distance < 5e-6, "context \(sequences.tokens.positions[token] + 1)")
         }
+    }
+
+    @Test(
+        "latents in bfloat16 expand to the bits of those in float32 that are the same numbers",
+        arguments: instructionSets.flatMap { name in [DType.bfloat16, .float32].map { (name, $0) } }, shapes)
+    func narrowCache(machine: (instructionSet: String, dtype: DType), shape: ExpandedWidths) throws {
+        let backend = try makeBackend(machine.instructionSet, threads: 2)
+        defer { backend.stop() }
+        let found = try CacheType.allCases.map { type in
+            var generator = SeededGenerator(seed: 63)
+            let sequences = try ExpandedSequences(
+                shape, lengths: [5, 300, 17], dtype: machine.dtype, type: type, using: &generator)
+            let query = sequences.stored(on: backend)
+            if type == .float32 { sequences.cache.roundToBFloat16() }
+            return sequences.attended(Array(sequences.tokens.ids.indices), query: query, on: backend)
+        }
+        #expect(found[0].allSatisfy { $0.isFinite })
+        #expect(haveSameBits(found[0], found[1]))
     }
 
     @Test(

@@ -23,12 +23,14 @@ private struct LatentSequences {
     /// The absorbed parts of the queries; what the rotated parts become is marked.
     let query: [Float]
 
-    init(_ shape: LatentWidths, lengths: [Int], using generator: inout SeededGenerator) {
+    init(
+        _ shape: LatentWidths, lengths: [Int], type: CacheType = .float32, using generator: inout SeededGenerator
+    ) {
         self.shape = shape
         tokens = TestTokens(scattering: lengths, using: &generator)
         cache = KVCache(
             layers: 2, pages: tokens.pageCount,
-            shape: CacheShape(heads: 1, headDimension: shape.width, hasValues: false))
+            shape: CacheShape(heads: 1, headDimension: shape.width, hasValues: false, type: type))
         for buffer in cache.keys {
             for index in 0..<buffer.rows * buffer.width { buffer.floats[index] = .nan }
         }
@@ -161,6 +163,23 @@ private struct LatentSequences {
         #expect(haveSameBits(results[0], results[2]))
     }
 
+    @Test(
+        "latents in bfloat16 give the bits of those in float32 that are the same numbers", arguments: instructionSets,
+        shapes)
+    func narrowCache(instructionSet: String, shape: LatentWidths) throws {
+        let backend = try makeBackend(instructionSet, threads: 2)
+        defer { backend.stop() }
+        let found = CacheType.allCases.map { type in
+            var generator = SeededGenerator(seed: 53)
+            let sequences = LatentSequences(shape, lengths: [5, 300, 130], type: type, using: &generator)
+            let query = sequences.stored(on: backend)
+            if type == .float32 { sequences.cache.roundToBFloat16() }
+            return sequences.attended(Array(sequences.tokens.ids.indices), query: query, on: backend)
+        }
+        #expect(found[0].allSatisfy { $0.isFinite })
+        #expect(haveSameBits(found[0], found[1]))
+    }
+
     @Test("tokens of prompts are not computed over latents") func empty() throws {
         let backend = try #require(CPUBackend(threads: 1))
         let cache = KVCache(layers: 1, pages: 1, shape: CacheShape(heads: 1, headDimension: 5, hasValues: false))
@@ -176,5 +195,6 @@ private struct LatentSequences {
     @Test("the cache of a position without values takes a key only") func cacheSize() {
         #expect(CacheShape(heads: 1, headDimension: 576, hasValues: false).bytesPerToken == 2304)
         #expect(CacheShape(heads: 4, headDimension: 128).bytesPerToken == 4096)
+        #expect(CacheShape(heads: 4, headDimension: 128, type: .bfloat16).bytesPerToken == 2048)
     }
 }

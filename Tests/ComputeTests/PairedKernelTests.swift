@@ -7,14 +7,6 @@ import Testing
 @testable import Compute
 
 @Suite struct PairedKernelTests {
-    /// `x` in bfloat16: to the nearest, to even.
-    private func rounded(_ x: Float) -> Float {
-        if x.isNaN { return x }
-        let (lower, step) = (x.bitPattern & 0xFFFF_0000, x.bitPattern & 0xFFFF)
-        let isUp = step > 0x8000 || step == 0x8000 && lower & 0x1_0000 != 0
-        return Float(bitPattern: lower + (isUp ? 0x1_0000 : 0))
-    }
-
     @Test(
         "inputs are rounded to the nearest, to even, whatever they are and wherever they lie",
         arguments: instructionSets)
@@ -45,7 +37,8 @@ import Testing
                         ? UInt32(start.load(fromByteOffset: 2 * column, as: UInt16.self)) << 16
                         : start.load(fromByteOffset: 4 * column, as: UInt32.self)
                     let exact = x[row: row][column]
-                    let matches = exact.isNaN ? Float(bitPattern: found).isNaN : found == rounded(exact).bitPattern
+                    let matches =
+                        exact.isNaN ? Float(bitPattern: found).isNaN : found == roundedToBFloat16(exact).bitPattern
                     #expect(matches, "\(exact) at \(column)")
                 }
             }
@@ -76,7 +69,7 @@ import Testing
                 var value = Double(bias.floats[output])
                 var size = abs(value)
                 for (k, weight) in weight.row(output).enumerated() {
-                    let term = Double(rounded(x[row * inputs + k])) * Double(weight)
+                    let term = Double(roundedToBFloat16(x[row * inputs + k])) * Double(weight)
                     value += term
                     size += abs(term)
                 }
@@ -105,7 +98,7 @@ import Testing
         backend.gatedLinear(Buffer(x, width: inputs), count: rows, weight: matrix, out: out)
         var expected: [Double] = []
         for row in 0..<rows {
-            let input = x[row * inputs..<(row + 1) * inputs].map { Double(rounded($0)) }
+            let input = x[row * inputs..<(row + 1) * inputs].map { Double(roundedToBFloat16($0)) }
             for output in 0..<outputs {
                 func product(_ weight: TestWeight) -> Double {
                     zip(weight.row(output), input).reduce(0) { $0 + Double($1.0) * $1.1 }
@@ -139,7 +132,7 @@ import Testing
         let weight = try TestWeight(dtype, shape: [outputs, inputs], using: &generator)
         let matrix = backend.makeMatrix([[TensorRows(weight.tensor)]], gated: false, precision: .bfloat16)
         #expect(matrix.precision == .bfloat16 && matrix.dtype == .bfloat16)
-        let expected = (0..<inputs).flatMap { k in (0..<outputs).map { rounded(Array(weight.row($0))[k]) } }
+        let expected = (0..<inputs).flatMap { k in (0..<outputs).map { roundedToBFloat16(Array(weight.row($0))[k]) } }
         #expect(backend.kept(matrix) == expected)
     }
 }

@@ -168,3 +168,22 @@ extension DType {
     /// The types that weights may have.
     static let weights: [DType] = [.bfloat16, .float16, .float32]
 }
+
+/// `x` in bfloat16: to the nearest, to even.
+func roundedToBFloat16(_ x: Float) -> Float {
+    if x.isNaN { return x }
+    let (lower, step) = (x.bitPattern & 0xFFFF_0000, x.bitPattern & 0xFFFF)
+    let isUp = step > 0x8000 || step == 0x8000 && lower & 0x1_0000 != 0
+    return Float(bitPattern: lower + (isUp ? 0x1_0000 : 0))
+}
+
+extension KVCache {
+    /// Rounds all that a cache in float32 holds.
+    func roundToBFloat16() {
+        for buffer in keys + values {
+            for index in 0..<buffer.rows * buffer.width {
+                buffer.floats[index] = roundedToBFloat16(buffer.floats[index])
+            }
+        }
+    }
+}

@@ -44,8 +44,11 @@ import Testing
 
     /// Loads a model: DeepSeek's compute prompts and output in different ways.
     private static func load(
-        _ configuration: EngineConfiguration, _ model: String = "qwen2-moe-tiny", threads: Int = 2
+        _ configuration: EngineConfiguration, _ model: String = "qwen2-moe-tiny", _ cacheType: CacheType = .float32,
+        threads: Int = 2
     ) async throws -> Engine {
+        var configuration = configuration
+        configuration.cacheType = cacheType
         let files = try ModelFiles(directory: Golden.url("models/\(model)").path)
         return try await Engine.load(files, configuration: configuration, threads: threads)
     }
@@ -75,10 +78,12 @@ import Testing
     }
 
     /// Each request alone, in an engine that keeps nothing.
-    private static func alone(_ model: String = "qwen2-moe-tiny") async throws -> [Output] {
+    private static func alone(
+        _ model: String = "qwen2-moe-tiny", _ cacheType: CacheType = .float32
+    ) async throws -> [Output] {
         var configuration = EngineConfiguration()
         configuration.reusesPrefixes = false
-        let engine = try await load(configuration, model, threads: 1)
+        let engine = try await load(configuration, model, cacheType, threads: 1)
         var outputs: [Output] = []
         for request in requests { outputs.append(await collect(try await engine.submit(request))) }
         await engine.shutdown(deadline: .zero)
@@ -95,12 +100,15 @@ import Testing
 
     @Test(
         "tokens, log-probabilities and experts are the same bits, alone and in any storm",
-        arguments: ["qwen2-moe-tiny", "deepseek-v2-tiny", "deepseek-v3-tiny"])
-    func storms(model: String) async throws {
-        let expected = try await Self.alone(model)
+        arguments: [
+            ("qwen2-moe-tiny", CacheType.float32), ("deepseek-v2-tiny", .float32), ("deepseek-v3-tiny", .bfloat16),
+            ("qwen2-moe-tiny", .bfloat16),
+        ])
+    func storms(model: String, cacheType: CacheType) async throws {
+        let expected = try await Self.alone(model, cacheType)
         #expect(expected.allSatisfy { $0.finish == .length && $0.cachedTokens == 0 })
         for conditions in Conditions.allCases {
-            let engine = try await Self.load(conditions.configuration, model)
+            let engine = try await Self.load(conditions.configuration, model, cacheType)
             if conditions == .warmTree { _ = try await Self.together(engine) }
             let outputs = try await Self.together(engine)
             for (index, (found, expected)) in zip(outputs, expected).enumerated() {

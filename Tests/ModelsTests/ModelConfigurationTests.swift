@@ -172,7 +172,7 @@ struct BadKey: CustomTestStringConvertible, Sendable {
             model.latent
                 == LatentShape(queryRank: nil, rank: 512, nope: 128, rotary: 64, value: 128, isInterleaved: true))
         #expect(model.sparseLayers == [1, 2] && model.sharedExpertSize == 2816 && model.headDimension == 192)
-        #expect(model.cacheShape.bytesPerToken == 2304)
+        #expect(model.cacheShape(.float32).bytesPerToken == 2304)
         guard case .yarn(let yarn)? = model.rotaryScaling else {
             Issue.record("no YaRN")
             return

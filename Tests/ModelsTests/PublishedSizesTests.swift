@@ -90,6 +90,7 @@ struct Published: CustomTestStringConvertible, Sendable {
         #expect(survey.problems.isEmpty)
         #expect((Double(survey.parameters) / 1e8).rounded() / 10 == model.total)
         #expect((Double(survey.activeParameters) / 1e8).rounded() / 10 == model.active, "\(survey.activeParameters)")
-        #expect(configuration.layers * configuration.cacheShape.bytesPerToken == model.kvBytesPerToken)
+        let bytes = CacheType.allCases.map { configuration.layers * configuration.cacheShape($0).bytesPerToken }
+        #expect(bytes == [model.kvBytesPerToken, model.kvBytesPerToken / 2])
     }
 }

@@ -20,7 +20,7 @@ final class TestRunner {
 
     init(
         _ files: ModelFiles, weights: Checkpoint? = nil, threads: Int = 1, instructionSet: String? = nil,
-        precision: WeightPrecision = .stored, limit: Int = 256,
+        precision: WeightPrecision = .stored, cacheType: CacheType = .float32, limit: Int = 256,
         layout: (CPUBackend) throws -> (any WeightLayout, completed: () -> Void) = { ($0, {}) }
     ) throws {
         let configuration = try ModelConfiguration(files)
@@ -36,7 +36,7 @@ final class TestRunner {
         // Pages in descending order, so that a page's number and place differ.
         let pageCount = (limit + KVCache.pageSize - 1) / KVCache.pageSize
         pages = (0..<pageCount).reversed().map(Int32.init)
-        cache = KVCache(layers: configuration.layers, pages: pageCount, shape: configuration.cacheShape)
+        cache = KVCache(layers: configuration.layers, pages: pageCount, shape: configuration.cacheShape(cacheType))
         counts = [Int32](repeating: 0, count: configuration.layers * configuration.experts)
         allRows = .allocate(capacity: limit)
         for row in 0..<limit { allRows[row] = Int32(row) }

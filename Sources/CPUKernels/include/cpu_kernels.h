@@ -149,12 +149,13 @@ typedef struct {
 
 /// Where keys and values lie: pages of 16 positions, so that scores are computed for 16 positions at once.
 typedef struct {
-    float *keys;    // [pages, kv_heads, head_dim, 16]
-    float *values;  // [pages, kv_heads, 16, head_dim]
+    void *keys;     // [pages, kv_heads, head_dim, 16]; in bf16 [pages, kv_heads, head_dim / 2, 16, 2]
+    void *values;   // [pages, kv_heads, 16, head_dim]
     const int32_t *tables;  // [sequences, table_stride] page of positions 16 i ..< 16 (i + 1)
     const int32_t *sequences;  // [tokens] row of `tables`
     const int32_t *positions;  // [tokens]
     ptrdiff_t table_stride, kv_heads, head_dim;
+    cpu_type type;  // CPU_F32 or CPU_BF16
 } cpu_cache;
 
 /// Rotates queries in place, rotates keys into the cache, copies values into the cache. Items: tokens.
@@ -203,16 +204,17 @@ typedef struct {
 
 /// A block of a sequence's latents as rows. Items: pages.
 typedef struct {
-    const float *latents;  // [pages, width, 16], of which the first `rank` of `width` are read
+    const void *latents;   // keys of a cpu_cache, of which the first `rank` of `width` numbers are read
     const int32_t *pages;  // the block's, from the sequence's table
     float *rows;           // [CPU_BLOCK, rank]
     ptrdiff_t rank, width;
+    cpu_type type;         // of the latents
 } cpu_latent_rows_args;
 
 /// A block of latents to keys and values of all heads: key = [K · latent | rotated key], value = V · latent.
 /// Items: heads * (panels of nope + panels of value), those of one head side by side.
 typedef struct {
-    const float *latents;  // as cpu_latent_rows_args; behind the rank lie the rotated keys
+    const void *latents;   // as cpu_latent_rows_args; behind the rank lie the rotated keys
     const int32_t *pages;
     const float *rows;     // [count, rank], the same latents as rows
     const void *key_weight;    // [heads] matrices of `nope` inputs and `rank` outputs: K, transposed
@@ -221,7 +223,7 @@ typedef struct {
     float *values;  // [heads, CPU_BLOCK, value]
     ptrdiff_t count;  // positions in the block, CPU_BLOCK at most
     ptrdiff_t rank, nope, rotary, value, key_head_stride, value_head_stride;  // strides in bytes
-    cpu_type key_type, value_type;
+    cpu_type key_type, value_type, type;  // of the weights, and of the latents
 } cpu_latent_expand_args;
 
 /// One block of causal attention of tokens that follow one another in a sequence, over expanded keys and values. Blocks come

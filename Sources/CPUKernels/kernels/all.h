@@ -13,6 +13,8 @@
 
 #include "experts.h"
 
+#include "cache.h"
+
 #include "norm_rope.h"
 
 #include "attention.h"

@@ -9,8 +9,9 @@ enum { BLOCK_POSITIONS = CPU_BLOCK, BLOCK_PAGES = BLOCK_POSITIONS / CPU_PAGE };
 
 // Some rows of one sequence and key-value head, by ascending context.
 typedef struct {
-    const float *keys, *values;           // of the key-value head in page 0
-    ptrdiff_t key_stride, value_stride;   // floats from page to page
+    const char *keys, *values;            // of the key-value head in page 0
+    ptrdiff_t key_stride, value_stride;   // bytes from page to page
+    cpu_type type;                        // of keys and values
     ptrdiff_t dim, value_dim;
     float scale;
     const float *q[TILE_ROWS];
@@ -21,29 +22,36 @@ typedef struct {
 
 typedef float attention_weights[TILE_ROWS][BLOCK_POSITIONS];
 
+// Number d + half, of which d is even, of the keys of P pages.
+#define SCORE_STEP(R, P, d, half)                                                                                 \
+    {                                                                                                             \
+        v16 key[P];                                                                                               \
+        UNROLL for (int p = 0; p < P; p++) key[p] = load_weight(keys[p], (d) / 2, half, CPU_PAGE, type);          \
+        UNROLL for (int r = 0; r < R; r++) {                                                                      \
+            v16 value = splat(a->q[row + r][(d) + half]);                                                         \
+            UNROLL for (int p = 0; p < P; p++) acc[r][p] = madd(value, key[p], acc[r][p]);                        \
+        }                                                                                                         \
+    }
+
 // Scores of R rows from `row` on in one block, count[r] positions of each; -INFINITY behind them. Enough pages at once
 // to hide the latency of a multiply-add.
-INLINE void block_scores(const int R, const attention_rows *a, int row, const int32_t *page, const ptrdiff_t *count,
-                         attention_weights weights) {
+INLINE void block_scores(const int R, const cpu_type type, const attention_rows *a, int row, const int32_t *page,
+                         const ptrdiff_t *count, attention_weights weights) {
     const int P = TILE_ROWS / R;
     const i16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     const ptrdiff_t pages = (count[R - 1] + CPU_PAGE - 1) / CPU_PAGE;
     for (ptrdiff_t first = 0; first < pages; first += P) {
-        const float *keys[TILE_ROWS];
+        const char *keys[TILE_ROWS];
         v16 acc[R][P];
         UNROLL for (int p = 0; p < P; p++) {
             // Behind the last page, that one again.
             keys[p] = a->keys + page[first + p < pages ? first + p : pages - 1] * a->key_stride;
             UNROLL for (int r = 0; r < R; r++) acc[r][p] = (v16){};
         }
-        for (ptrdiff_t d = 0; d < a->dim; d++) {
-            v16 key[P];
-            UNROLL for (int p = 0; p < P; p++) key[p] = load(keys[p] + d * CPU_PAGE);
-            UNROLL for (int r = 0; r < R; r++) {
-                v16 value = splat(a->q[row + r][d]);
-                UNROLL for (int p = 0; p < P; p++) acc[r][p] = madd(value, key[p], acc[r][p]);
-            }
-        }
+        ptrdiff_t d = 0;
+        for (; d + 1 < a->dim; d += 2)
+            UNROLL for (int half = 0; half < 2; half++) SCORE_STEP(R, P, d, half)
+        if (d < a->dim) SCORE_STEP(R, P, d, 0)
         for (int p = 0; p < P && first + p < pages; p++)
             for (int r = 0; r < R; r++) {
                 i16 valid = lane < (int32_t)(count[r] - (first + p) * CPU_PAGE);
@@ -79,18 +87,19 @@ INLINE void block_softmax(int rows, attention_rows *a, int row, bool is_first, c
 
 // out = out * keep + Σ weights[i] * values[i] for R rows and C vectors of the head from column c on, `width` floats at
 // most.
-INLINE void block_values(const int R, const int C, const attention_rows *a, int row, bool is_first,
-                         const int32_t *page, const ptrdiff_t *count, attention_weights weights, const float *keep,
-                         ptrdiff_t c, ptrdiff_t width) {
+INLINE void block_values(const int R, const int C, const cpu_type type, const attention_rows *a, int row,
+                         bool is_first, const int32_t *page, const ptrdiff_t *count, attention_weights weights,
+                         const float *keep, ptrdiff_t c, ptrdiff_t width) {
+    const ptrdiff_t size = a->value_dim * weight_size(type);
     v16 acc[R][C];
     UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < C; v++)
         acc[r][v] = is_first ? (v16){} : load_part(a->out[row + r] + c + v * CPU_LANES, width) * keep[r];
     for (ptrdiff_t first = 0; first < count[0]; first += CPU_PAGE) {
-        const float *values = a->values + page[first / CPU_PAGE] * a->value_stride + c;
+        const char *values = a->values + page[first / CPU_PAGE] * a->value_stride;
         ptrdiff_t last = count[0] - first < CPU_PAGE ? count[0] - first : CPU_PAGE;
         for (ptrdiff_t i = 0; i < last; i++) {
             v16 value[C];
-            UNROLL for (int v = 0; v < C; v++) value[v] = load_part(values + i * a->value_dim + v * CPU_LANES, width);
+            UNROLL for (int v = 0; v < C; v++) value[v] = load_value(values + i * size, c + v * CPU_LANES, width, type);
             UNROLL for (int r = 0; r < R; r++) {
                 v16 weight = splat(weights[r][first + i]);
                 UNROLL for (int v = 0; v < C; v++) acc[r][v] = madd(weight, value[v], acc[r][v]);
@@ -100,9 +109,10 @@ INLINE void block_values(const int R, const int C, const attention_rows *a, int 
     UNROLL for (int r = 0; r < R; r++) {
         // Later tokens see a few positions more.
         for (ptrdiff_t i = count[0]; i < count[r]; i++) {
-            const float *values = a->values + page[i / CPU_PAGE] * a->value_stride + i % CPU_PAGE * a->value_dim + c;
+            const char *value = a->values + page[i / CPU_PAGE] * a->value_stride + i % CPU_PAGE * size;
             UNROLL for (int v = 0; v < C; v++)
-                acc[r][v] = madd(splat(weights[r][i]), load_part(values + v * CPU_LANES, width), acc[r][v]);
+                acc[r][v] =
+                    madd(splat(weights[r][i]), load_value(value, c + v * CPU_LANES, width, type), acc[r][v]);
         }
         UNROLL for (int v = 0; v < C; v++) store_part(a->out[row + r] + c + v * CPU_LANES, acc[r][v], width);
     }
@@ -110,7 +120,8 @@ INLINE void block_values(const int R, const int C, const attention_rows *a, int 
 
 // The block of positions from `first` on, which lies in `page` and what follows, for the R rows from `row` on, all of
 // which see some of it.
-INLINE void attention_block(const int R, attention_rows *a, int row, ptrdiff_t first, const int32_t *page) {
+INLINE void attention_block(const int R, const cpu_type type, attention_rows *a, int row, ptrdiff_t first,
+                            const int32_t *page) {
     attention_weights weights;
     float keep[R];
     ptrdiff_t count[R], c = 0;
@@ -118,20 +129,26 @@ INLINE void attention_block(const int R, attention_rows *a, int row, ptrdiff_t f
         ptrdiff_t left = a->context[row + r] - first;
         count[r] = left < BLOCK_POSITIONS ? left : BLOCK_POSITIONS;
     }
-    block_scores(R, a, row, page, count, weights);
+    block_scores(R, type, a, row, page, count, weights);
     block_softmax(R, a, row, first == 0, count, weights, keep);
     // As many accumulators as the registers hold.
     const int C = 2 * TILE_WHOLE / R >= 4 ? 4 : 2 * TILE_WHOLE / R >= 2 ? 2 : 1;
     for (; a->value_dim - c >= C * CPU_LANES; c += C * CPU_LANES)
-        block_values(R, C, a, row, first == 0, page, count, weights, keep, c, CPU_LANES);
+        block_values(R, C, type, a, row, first == 0, page, count, weights, keep, c, CPU_LANES);
     if (C > 2)
         for (; a->value_dim - c >= 2 * CPU_LANES; c += 2 * CPU_LANES)
-            block_values(R, 2, a, row, first == 0, page, count, weights, keep, c, CPU_LANES);
+            block_values(R, 2, type, a, row, first == 0, page, count, weights, keep, c, CPU_LANES);
     for (; c < a->value_dim; c += CPU_LANES)
-        block_values(R, 1, a, row, first == 0, page, count, weights, keep, c, a->value_dim - c);
+        block_values(R, 1, type, a, row, first == 0, page, count, weights, keep, c, a->value_dim - c);
 }
 
-#define ATTENTION_CASE(R) case R: attention_block(R, a, row, first, page); break;
+#define ATTENTION_CASE(R)                                                                                         \
+    case R:                                                                                                       \
+        if (a->type == CPU_F32)                                                                                   \
+            attention_block(R, CPU_F32, a, row, first, page);                                                     \
+        else                                                                                                      \
+            attention_block(R, CPU_BF16, a, row, first, page);                                                    \
+        break;
 
 // attention_block for those of `rows` rows that see some of it; row is the first of them.
 static void attention_step(attention_rows *a, int row, int rows, ptrdiff_t first, const int32_t *page) {
@@ -170,10 +187,11 @@ static void attention(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) 
                cache->positions[t + tokens] == cache->positions[t] + tokens)
             tokens++;
         next = item + tokens;
+        const ptrdiff_t key_size = key_bytes(dim, cache->type), value_size = value_bytes(dim, cache->type);
         attention_rows rows = {
-            .keys = cache->keys + kv * dim * CPU_PAGE, .values = cache->values + kv * dim * CPU_PAGE,
-            .key_stride = cache->kv_heads * dim * CPU_PAGE, .value_stride = cache->kv_heads * dim * CPU_PAGE,
-            .dim = dim, .value_dim = dim, .scale = a->scale};
+            .keys = (const char *)cache->keys + kv * key_size, .values = (const char *)cache->values + kv * value_size,
+            .key_stride = cache->kv_heads * key_size, .value_stride = cache->kv_heads * value_size,
+            .type = cache->type, .dim = dim, .value_dim = dim, .scale = a->scale};
         for (ptrdiff_t h = 0; h < heads;) {
             int count = 0, height = tile_height(heads - h);
             for (ptrdiff_t token = t; token < t + tokens; token++)

@@ -8,20 +8,22 @@
 static void latent_rows(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
     const cpu_latent_rows_args *a = raw;
     for (ptrdiff_t page = begin; page < end; page++) {
-        const float *latent = a->latents + a->pages[page] * a->width * CPU_PAGE;
+        const char *latent = (const char *)a->latents + a->pages[page] * key_bytes(a->width, a->type);
         float *rows = a->rows + page * CPU_PAGE * a->rank;
         for (ptrdiff_t c = 0; c < a->rank; c += CPU_LANES) {
             ptrdiff_t width = a->rank - c < CPU_LANES ? a->rank - c : CPU_LANES;
+            v16 columns[CPU_LANES];
+            for (ptrdiff_t k = 0; k < width; k++) columns[k] = load_keys(latent, c + k, a->type);
             for (ptrdiff_t i = 0; i < CPU_PAGE; i++)
-                for (ptrdiff_t k = 0; k < width; k++) rows[i * a->rank + c + k] = latent[(c + k) * CPU_PAGE + i];
+                for (ptrdiff_t k = 0; k < width; k++) rows[i * a->rank + c + k] = columns[k][i];
         }
     }
 }
 
 // Numbers d and d + 1 (an even d) of a head's key at the positions of TILE_WHOLE pages. Weights lie as if they made latents
 // from keys: d is an input, the latent's numbers are outputs.
-INLINE void key_pair(const float *const *latent, const char *weight, ptrdiff_t d, ptrdiff_t nope, ptrdiff_t rank,
-                     cpu_type type, v16 acc[2][TILE_WHOLE]) {
+INLINE void key_pair(const char *const *latent, cpu_type latent_type, const char *weight, ptrdiff_t d, ptrdiff_t nope,
+                     ptrdiff_t rank, cpu_type type, v16 acc[2][TILE_WHOLE]) {
     const ptrdiff_t bytes = panel_bytes(nope, type), second = d + 1 < nope ? CPU_PANEL : 0;
     UNROLL for (int p = 0; p < TILE_WHOLE; p++) acc[0][p] = acc[1][p] = (v16){};
     for (ptrdiff_t first = 0; first < rank; first += CPU_PANEL, weight += bytes) {
@@ -40,13 +42,21 @@ INLINE void key_pair(const float *const *latent, const char *weight, ptrdiff_t d
                 w[1] = splat(floats[r + second]);
             }
             UNROLL for (int p = 0; p < TILE_WHOLE; p++) {
-                v16 x = load(latent[p] + (first + r) * CPU_PAGE);
+                v16 x = load_keys(latent[p], first + r, latent_type);
                 acc[0][p] = madd(w[0], x, acc[0][p]);
                 acc[1][p] = madd(w[1], x, acc[1][p]);
             }
         }
     }
 }
+
+#define KEY_PAIR(latent_type)                                                                                     \
+    {                                                                                                             \
+        if (a->key_type == CPU_BF16)                                                                              \
+            key_pair(latent, latent_type, weight, d, a->nope, a->rank, CPU_BF16, out);                            \
+        else                                                                                                      \
+            key_pair(latent, latent_type, weight, d, a->nope, a->rank, CPU_F32, out);                             \
+    }
 
 // A panel of a head's keys.
 static void expand_keys(const cpu_latent_expand_args *a, ptrdiff_t head, ptrdiff_t panel) {
@@ -55,17 +65,17 @@ static void expand_keys(const cpu_latent_expand_args *a, ptrdiff_t head, ptrdiff
     const char *weight = (const char *)a->key_weight + head * a->key_head_stride;
     float *keys = a->keys + head * BLOCK_PAGES * dim * CPU_PAGE;
     for (ptrdiff_t page = 0; page < pages; page += TILE_WHOLE) {
-        const float *latent[TILE_WHOLE];
+        const char *latent[TILE_WHOLE];
         // Behind the last page, that one again.
         for (ptrdiff_t p = 0; p < TILE_WHOLE; p++)
-            latent[p] = a->latents +
-                        a->pages[page + p < pages ? page + p : pages - 1] * (a->rank + a->rotary) * CPU_PAGE;
+            latent[p] = (const char *)a->latents +
+                        a->pages[page + p < pages ? page + p : pages - 1] * key_bytes(a->rank + a->rotary, a->type);
         for (ptrdiff_t d = panel * CPU_PANEL; d < end; d += 2) {
             v16 out[2][TILE_WHOLE];
-            if (a->key_type == CPU_BF16)
-                key_pair(latent, weight, d, a->nope, a->rank, CPU_BF16, out);
+            if (a->type == CPU_BF16)
+                KEY_PAIR(CPU_BF16)
             else
-                key_pair(latent, weight, d, a->nope, a->rank, CPU_F32, out);
+                KEY_PAIR(CPU_F32)
             for (ptrdiff_t p = 0; p < TILE_WHOLE && page + p < pages; p++)
                 for (ptrdiff_t i = 0; i < 2 && d + i < end; i++)
                     store(keys + ((page + p) * dim + d + i) * CPU_PAGE, out[i][p]);
@@ -76,10 +86,11 @@ static void expand_keys(const cpu_latent_expand_args *a, ptrdiff_t head, ptrdiff
 // The part of all keys that heads share, for one head.
 static void copy_rotary(const cpu_latent_expand_args *a, ptrdiff_t head) {
     const ptrdiff_t pages = (a->count + CPU_PAGE - 1) / CPU_PAGE, dim = a->nope + a->rotary;
-    for (ptrdiff_t page = 0; page < pages; page++)
-        memcpy(a->keys + ((head * BLOCK_PAGES + page) * dim + a->nope) * CPU_PAGE,
-               a->latents + (a->pages[page] * (a->rank + a->rotary) + a->rank) * CPU_PAGE,
-               (size_t)(a->rotary * CPU_PAGE) * sizeof(float));
+    for (ptrdiff_t page = 0; page < pages; page++) {
+        float *keys = a->keys + ((head * BLOCK_PAGES + page) * dim + a->nope) * CPU_PAGE;
+        const char *latent = (const char *)a->latents + a->pages[page] * key_bytes(a->rank + a->rotary, a->type);
+        for (ptrdiff_t d = 0; d < a->rotary; d++) store(keys + d * CPU_PAGE, load_keys(latent, a->rank + d, a->type));
+    }
 }
 
 static void latent_expand(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
@@ -111,9 +122,10 @@ static void expanded_attention(const void *restrict raw, ptrdiff_t begin, ptrdif
         const int count = tile_height(left);
         next = item + count;
         attention_rows rows = {
-            .keys = a->keys + head * CPU_BLOCK * a->key, .values = a->values + head * CPU_BLOCK * a->value,
-            .key_stride = CPU_PAGE * a->key, .value_stride = CPU_PAGE * a->value, .dim = a->key,
-            .value_dim = a->value, .scale = a->scale};
+            .keys = (const char *)(a->keys + head * CPU_BLOCK * a->key),
+            .values = (const char *)(a->values + head * CPU_BLOCK * a->value),
+            .key_stride = key_bytes(a->key, CPU_F32), .value_stride = value_bytes(a->value, CPU_F32), .type = CPU_F32,
+            .dim = a->key, .value_dim = a->value, .scale = a->scale};
         float *softmax = a->softmax + (t * a->heads + head) * 2;
         for (int r = 0; r < count; r++) {
             rows.q[r] = a->query + ((t + r) * a->heads + head) * a->key;

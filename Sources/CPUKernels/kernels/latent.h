@@ -12,12 +12,13 @@ static void latent_store(const void *restrict raw, ptrdiff_t begin, ptrdiff_t en
         ptrdiff_t position = cache->positions[t];
         const float *cosines = a->cosines + position * half, *sines = a->sines + position * half;
         ptrdiff_t page = cache->tables[cache->sequences[t] * cache->table_stride + position / CPU_PAGE];
-        float *key = cache->keys + page * dim * CPU_PAGE + position % CPU_PAGE;
-        for (ptrdiff_t d = 0; d < a->rank; d++) key[d * CPU_PAGE] = a->latent[t * a->rank + d];
-        rotate(a->key_rotary + t * a->rotary, key + a->rank * CPU_PAGE, CPU_PAGE, cosines, sines, half);
+        ptrdiff_t slot = position % CPU_PAGE;
+        char *keys = (char *)cache->keys + page * key_bytes(dim, cache->type);
+        for (ptrdiff_t d = 0; d < a->rank; d++) store_key(keys, slot, d, a->latent[t * a->rank + d], cache->type);
+        rotate_key(a->key_rotary + t * a->rotary, keys, slot, a->rank, cosines, sines, half, cache->type);
         for (ptrdiff_t h = t * a->heads; h < (t + 1) * a->heads; h++) {
             float *query = a->query + h * (a->nope + a->rotary) + a->nope;
-            rotate(query, query, 1, cosines, sines, half);
+            rotate(query, cosines, sines, half);
             if (t < a->absorbed_tokens)
                 memcpy(a->absorbed + h * dim + a->rank, query, (size_t)a->rotary * sizeof *query);
         }
@@ -25,24 +26,24 @@ static void latent_store(const void *restrict raw, ptrdiff_t begin, ptrdiff_t en
 }
 
 // What `heads` heads make of one block of positions: out = out * keep + Σ weights[i] * latent[i].
-INLINE void latent_values(const int heads, const cpu_cache *cache, const int32_t *page, ptrdiff_t count,
+INLINE void latent_values(const int heads, const cpu_type type, const cpu_cache *cache, const int32_t *page, ptrdiff_t count,
                           const float (*weights)[BLOCK_POSITIONS], const float *keep, ptrdiff_t rank, float *out) {
     const i16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    const ptrdiff_t size = cache->head_dim * CPU_PAGE, whole = count / CPU_PAGE;
+    const ptrdiff_t size = key_bytes(cache->head_dim, type), whole = count / CPU_PAGE;
+    const char *keys = cache->keys;
     v16 columns[TILE_ROWS][CPU_LANES];
     for (ptrdiff_t c = 0; c < rank; c += CPU_LANES) {
         ptrdiff_t width = rank - c < CPU_LANES ? rank - c : CPU_LANES;
         for (ptrdiff_t i = 0; i < width; i++) {
-            const float *latent = cache->keys + (c + i) * CPU_PAGE;
             v16 acc[TILE_ROWS] = {};
             for (ptrdiff_t p = 0; p < whole; p++) {
-                v16 x = load(latent + page[p] * size);
+                v16 x = load_keys(keys + page[p] * size, c + i, type);
                 for (int h = 0; h < heads; h++) acc[h] = madd(load(weights[h] + p * CPU_PAGE), x, acc[h]);
             }
             if (count > whole * CPU_PAGE) {
                 // Behind the last position lies anything, NaN too.
                 i16 valid = lane < (int32_t)(count - whole * CPU_PAGE);
-                v16 x = select(valid, load(latent + page[whole] * size), (v16){});
+                v16 x = select(valid, load_keys(keys + page[whole] * size, c + i, type), (v16){});
                 for (int h = 0; h < heads; h++) acc[h] = madd(load(weights[h] + whole * CPU_PAGE), x, acc[h]);
             }
             for (int h = 0; h < heads; h++) columns[h][i] = acc[h];
@@ -58,8 +59,14 @@ INLINE void latent_values(const int heads, const cpu_cache *cache, const int32_t
 }
 
 // Scores of `heads` heads (a tile_height) at the 16 positions of a page.
-#define SCORE_CASE(R) case R: tile_##R##x1(x, keys, CPU_PAGE, 0, dim, CPU_F32, (v16(*)[1])out); break;
-static void score_tile(int heads, const float *const *x, const char *keys, ptrdiff_t dim, v16 *out) {
+#define SCORE_CASE(R)                                                                                             \
+    case R:                                                                                                       \
+        if (type == CPU_F32)                                                                                      \
+            tile_##R##x1(x, keys, CPU_PAGE, 0, dim, CPU_F32, (v16(*)[1])out);                                     \
+        else                                                                                                      \
+            tile_##R##x1(x, keys, CPU_PAGE, 0, dim, CPU_BF16, (v16(*)[1])out);                                    \
+        break;
+static void score_tile(int heads, const float *const *x, const char *keys, ptrdiff_t dim, cpu_type type, v16 *out) {
     switch (heads) { HEIGHTS(SCORE_CASE) }
 }
 
@@ -68,7 +75,13 @@ typedef struct {
     float largest[CPU_LATENT_HEADS], total[CPU_LATENT_HEADS];
 } latent_state;
 
-#define VALUES_CASE(R) case R: latent_values(R, cache, page, count, weights, keep, a->rank, to); break;
+#define VALUES_CASE(R)                                                                                            \
+    case R:                                                                                                       \
+        if (cache->type == CPU_F32)                                                                               \
+            latent_values(R, CPU_F32, cache, page, count, weights, keep, a->rank, to);                            \
+        else                                                                                                      \
+            latent_values(R, CPU_BF16, cache, page, count, weights, keep, a->rank, to);                           \
+        break;
 
 // One block of positions, from `first` on, for `heads` heads of a token.
 static void latent_block(const cpu_latent_args *a, ptrdiff_t t, ptrdiff_t first, int heads, const float *query,
@@ -88,8 +101,8 @@ static void latent_block(const cpu_latent_args *a, ptrdiff_t t, ptrdiff_t first,
             top[h] = splat(-INFINITY);
         }
         for (ptrdiff_t p = 0; p < pages; p++) {
-            const float *keys = cache->keys + page[p] * dim * CPU_PAGE;
-            score_tile(tall, x, (const char *)keys, dim, scores);
+            const char *keys = (const char *)cache->keys + page[p] * key_bytes(dim, cache->type);
+            score_tile(tall, x, keys, dim, cache->type, scores);
             i16 valid = lane < (int32_t)(count - p * CPU_PAGE);
             for (int h = 0; h < tall; h++) {
                 v16 score = select(valid, scores[h] * a->scale, splat(-INFINITY));

@@ -27,13 +27,22 @@ static void clamp(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
     }
 }
 
-// Rotates halves: (x[i], x[i + d/2]) by the angle of pair i. `step` floats lie between the outputs.
-INLINE void rotate(const float *x, float *out, ptrdiff_t step, const float *cosines, const float *sines,
-                   ptrdiff_t half) {
+// Rotates halves in place: (x[i], x[i + d/2]) by the angle of pair i.
+INLINE void rotate(float *x, const float *cosines, const float *sines, ptrdiff_t half) {
     for (ptrdiff_t i = 0; i < half; i++) {
         float low = x[i], high = x[i + half];
-        out[i * step] = low * cosines[i] - high * sines[i];
-        out[(i + half) * step] = high * cosines[i] + low * sines[i];
+        x[i] = low * cosines[i] - high * sines[i];
+        x[i + half] = high * cosines[i] + low * sines[i];
+    }
+}
+
+// As `rotate`, but into the cache: numbers `first` and on of the key at `slot`.
+INLINE void rotate_key(const float *x, char *page, ptrdiff_t slot, ptrdiff_t first, const float *cosines,
+                       const float *sines, ptrdiff_t half, cpu_type type) {
+    for (ptrdiff_t i = 0; i < half; i++) {
+        float low = x[i], high = x[i + half];
+        store_key(page, slot, first + i, low * cosines[i] - high * sines[i], type);
+        store_key(page, slot, first + half + i, high * cosines[i] + low * sines[i], type);
     }
 }
 
@@ -41,18 +50,20 @@ static void rope(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
     const cpu_rope_args *a = raw;
     const cpu_cache *cache = &a->cache;
     const ptrdiff_t dim = cache->head_dim, half = dim / 2, kv_heads = cache->kv_heads;
+    const cpu_type type = cache->type;
     for (ptrdiff_t t = begin; t < end; t++) {
         ptrdiff_t position = cache->positions[t];
         const float *cosines = a->cosines + position * half, *sines = a->sines + position * half;
         float *q = a->qkv + t * (a->heads + 2 * kv_heads) * dim;
-        for (ptrdiff_t h = 0; h < a->heads; h++) rotate(q + h * dim, q + h * dim, 1, cosines, sines, half);
+        for (ptrdiff_t h = 0; h < a->heads; h++) rotate(q + h * dim, cosines, sines, half);
         const float *k = q + a->heads * dim, *v = k + kv_heads * dim;
         ptrdiff_t page = cache->tables[cache->sequences[t] * cache->table_stride + position / CPU_PAGE];
         ptrdiff_t slot = position % CPU_PAGE;
         for (ptrdiff_t h = 0; h < kv_heads; h++) {
-            ptrdiff_t base = (page * kv_heads + h) * dim * CPU_PAGE;
-            rotate(k + h * dim, cache->keys + base + slot, CPU_PAGE, cosines, sines, half);
-            memcpy(cache->values + base + slot * dim, v + h * dim, (size_t)dim * sizeof *v);
+            char *keys = (char *)cache->keys + (page * kv_heads + h) * key_bytes(dim, type);
+            char *values = (char *)cache->values + (page * kv_heads + h) * value_bytes(dim, type);
+            rotate_key(k + h * dim, keys, slot, 0, cosines, sines, half, type);
+            store_value(values + slot * dim * weight_size(type), v + h * dim, dim, type);
         }
     }
 }

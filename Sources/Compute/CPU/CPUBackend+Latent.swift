@@ -14,7 +14,7 @@ extension CPUBackend {
         let heads = absorbed.width / (rank + rotary)
         let nope = query.width / heads - rotary
         precondition(
-            cache.shape == CacheShape(heads: 1, headDimension: rank + rotary, hasValues: false) && nope >= 0
+            cache.shape.heads == 1 && cache.shape.headDimension == rank + rotary && !cache.shape.hasValues && nope >= 0
                 && query.width == heads * (nope + rotary) && absorbed.width == heads * (rank + rotary)
                 && angles.cosines.width == rotary / 2, "shapes of storeLatent")
         run(
@@ -72,18 +72,19 @@ extension CPUBackend {
                 tokens.positions[end] == tokens.positions[end - 1] + 1
             { end += 1 }
             attendExpanded(
-                start..<end, query, tokens, cache.keys[layer], cache.shape.headDimension, keys, values, scale, block,
-                out)
+                start..<end, query, tokens, cache.keys[layer], cache.shape, keys, values, scale, block, out)
             start = end
         }
     }
 
     /// Attention of the tokens `run`, block by block of their sequence.
     private func attendExpanded(
-        _ run: Range<Int>, _ query: Buffer, _ tokens: TokenLayout, _ latents: Buffer, _ width: Int, _ keys: Matrix,
+        _ run: Range<Int>, _ query: Buffer, _ tokens: TokenLayout, _ latents: Buffer, _ shape: CacheShape,
+        _ keys: Matrix,
         _ values: Matrix, _ scale: Float, _ block: LatentBlock, _ out: Buffer
     ) {
         let (heads, rank, nope, value, size) = (keys.count, keys.outputs, keys.inputs, values.outputs, Int(CPU_BLOCK))
+        let width = shape.headDimension
         let (position, panels) = (Int(tokens.positions[run.lowerBound]), Self.panels(nope) + Self.panels(value))
         let table = tokens.pageTables + Int(tokens.sequences[run.lowerBound]) * tokens.tableStride
         for first in stride(from: 0, to: position + run.count, by: size) {
@@ -92,7 +93,8 @@ extension CPUBackend {
             self.run(
                 kernels.latent_rows,
                 cpu_latent_rows_args(
-                    latents: latents.floats, pages: pages, rows: block.rows.floats, rank: rank, width: width),
+                    latents: latents.floats, pages: pages, rows: block.rows.floats, rank: rank, width: width,
+                    type: shape.type.kernelType),
                 items: (count + KVCache.pageSize - 1) / KVCache.pageSize, work: KVCache.pageSize * rank)
             self.run(
                 kernels.latent_expand,
@@ -101,7 +103,8 @@ extension CPUBackend {
                     key_weight: keys.storage.bytes.baseAddress, value_weight: values.storage.bytes.baseAddress,
                     keys: block.keys.floats, values: block.values.floats, count: count, rank: rank, nope: nope,
                     rotary: width - rank, value: value, key_head_stride: keys.stride, value_head_stride: values.stride,
-                    key_type: keys.kernelType, value_type: values.kernelType),
+                    key_type: keys.kernelType, value_type: values.kernelType,
+                    type: shape.type.kernelType),
                 items: heads * panels, work: count * rank * Int(CPU_PANEL))
             // Tokens before the block see nothing of it.
             let token = run.lowerBound + max(0, first - position)

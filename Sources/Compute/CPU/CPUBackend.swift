@@ -275,6 +275,10 @@ extension KVCache {
         cpu_cache(
             keys: keys[layer].floats, values: shape.hasValues ? values[layer].floats : nil, tables: tokens.pageTables,
             sequences: tokens.sequences, positions: tokens.positions, table_stride: tokens.tableStride,
-            kv_heads: shape.heads, head_dim: shape.headDimension)
+            kv_heads: shape.heads, head_dim: shape.headDimension, type: shape.type.kernelType)
     }
+}
+
+extension CacheType {
+    var kernelType: cpu_type { self == .float32 ? CPU_F32 : CPU_BF16 }
 }

@@ -86,8 +86,8 @@ struct BenchModel: ParsableCommand {
                 files, configuration: numbers,
                 source: weights.loadFormat == .dummy
                     ? DummyWeights(numbers, seed: 1, lanes: backend.lanes) : try Checkpoint(files), backend: backend,
-                precision: weights.precision.precision, packedCache: weights.packedCache,
-                sequences: max(1, batches.max() ?? 1),
+                precision: weights.precision.precision, cacheType: weights.precision.cacheType,
+                packedCache: weights.packedCache, sequences: max(1, batches.max() ?? 1),
                 positions: positions, progress: bar.update)
         } catch {
             bar.abandon()

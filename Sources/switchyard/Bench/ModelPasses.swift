@@ -35,7 +35,7 @@ final class ModelPasses {
     /// tokens.
     init(
         _ files: ModelFiles, configuration: ModelConfiguration, source: any WeightSource, backend: CPUBackend,
-        precision: WeightPrecision, packedCache: String?, sequences: Int, positions: Int,
+        precision: WeightPrecision, cacheType: CacheType, packedCache: String?, sequences: Int, positions: Int,
         progress: @escaping (LoadProgress) -> Void
     ) throws {
         self.backend = backend
@@ -59,7 +59,7 @@ final class ModelPasses {
         workspace = Workspace(configuration, tokens: tokens, logitRows: sequences)
         tableStride = (positions + KVCache.pageSize - 1) / KVCache.pageSize
         let pages = sequences * tableStride
-        cache = KVCache(layers: configuration.layers, pages: pages, shape: configuration.cacheShape)
+        cache = KVCache(layers: configuration.layers, pages: pages, shape: configuration.cacheShape(cacheType))
         counts = .allocate(capacity: configuration.layers * max(1, configuration.experts))
         counts.initialize(repeating: 0, count: configuration.layers * max(1, configuration.experts))
         integers = .allocate(capacity: 4 * tokens + pages)
@@ -126,7 +126,7 @@ final class ModelPasses {
             c.latent.map { isPrompt ? c.headDimension + $0.value : 2 * $0.rank + $0.rotary } ?? 2 * c.headDimension
         return PassCost(
             bytes: Double(matrixBytes - expertBytes) + Double(expertBytes) * Double(hit) / Double(slots)
-                + Double(positions * c.layers * c.cacheShape.bytesPerToken),
+                + Double(positions * c.layers * cache.shape.bytesPerToken),
             operations: 2
                 * (Double(tokens) * active + Double(rows * head) + Double(pairs * c.layers * c.heads * width)))
     }

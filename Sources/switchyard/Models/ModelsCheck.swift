@@ -49,6 +49,7 @@ struct ModelsCheck: ParsableCommand {
         var settings = EngineConfiguration()
         settings.loadFormat = loadFormat.format
         settings.precision = precision.precision
+        settings.cacheType = precision.cacheType
         settings.contextLength = contextLength
         let check = ModelCheck(files, settings)
         var problems = check.problems.map(\.description)
