@@ -71,7 +71,7 @@ public actor Engine {
     /// - Returns: their events.
     /// - Throws: `EngineError` when one of them is refused; none of them runs then.
     public func submit(
-        _ requests: [GenerationRequest], pace: GenerationStream.Pace = .everyEvent
+        _ requests: [GenerationRequest], pace: GenerationStream.Pace = .tokens(1)
     ) throws(EngineError) -> GenerationStream {
         guard !isDraining else { throw .shuttingDown }
         let first = totals.requestsTotal + 1

@@ -21,9 +21,9 @@ public struct GenerationUpdate: Sendable {
 /// The events of requests that were submitted together, each request's in their order. Dropping the stream cancels them.
 public final class GenerationStream: AsyncSequence, Sendable {
     /// When the reader is woken.
-    public enum Pace: Sendable {
-        /// As events come.
-        case everyEvent
+    public enum Pace: Sendable, Equatable {
+        /// With a request's first token, whenever so many more have come, and when it has finished.
+        case tokens(Int)
         /// When a request has finished, for whom nothing but the whole is of use.
         case finished
     }
@@ -42,7 +42,7 @@ public final class GenerationStream: AsyncSequence, Sendable {
     ///   - onStop: called with the place of a request that shall end before it has finished, from any thread.
     /// - Returns: an end for the reader, and one for the engine.
     public static func makeStream(
-        count: Int, pace: Pace = .everyEvent, onStop: @escaping @Sendable (Int) -> Void
+        count: Int, pace: Pace = .tokens(1), onStop: @escaping @Sendable (Int) -> Void
     ) -> (stream: GenerationStream, source: GenerationSource) {
         let mailbox = Mailbox(count: count, pace: pace, onStop: onStop)
         return (GenerationStream(mailbox), GenerationSource(mailbox))
@@ -64,7 +64,7 @@ public final class GenerationStream: AsyncSequence, Sendable {
     public struct Iterator: AsyncIteratorProtocol, Sendable {
         fileprivate let stream: GenerationStream
 
-        /// What has come since the last call; waits for it. Nil after the last event, and in a cancelled task, which
+        /// What has come since the last call; waits until that is worth it. Nil after the last event, and in a cancelled task, which
         /// cancels the requests.
         public mutating func next() async -> [GenerationUpdate]? {
             let mailbox = stream.mailbox
@@ -100,34 +100,49 @@ private final class Mailbox: Sendable {
         var reader: Reader?
         /// Whether `updates` are worth a wake-up.
         var isDue = false
-        /// Whether a request may still have events.
+        /// Of each request: whether it may still have events.
         var runs: [Bool]
+        /// Of each request: how many tokens make `updates` due.
+        var wanted: [Int]
         var isClosed = false
         var isCancelled = false
     }
 
     var isCancelled: Bool { state.withLock { $0.isCancelled } }
 
-    private let pace: GenerationStream.Pace
+    private let interval: Int
     private let onStop: @Sendable (Int) -> Void
     private let state: Mutex<State>
 
     init(count: Int, pace: GenerationStream.Pace, onStop: @escaping @Sendable (Int) -> Void) {
-        self.pace = pace
         self.onStop = onStop
-        state = Mutex(State(runs: Array(repeating: true, count: count), isClosed: count == 0))
+        let first: Int
+        switch pace {
+        case .tokens(let count): (first, interval) = (1, max(1, count))
+        case .finished: (first, interval) = (.max, .max)
+        }
+        state = Mutex(
+            State(
+                runs: Array(repeating: true, count: count), wanted: Array(repeating: first, count: count),
+                isClosed: count == 0))
     }
 
     func add(_ update: GenerationUpdate) {
         let woken = state.withLock { state -> (Reader, [GenerationUpdate])? in
             guard !state.isClosed, state.runs[update.index] else { return nil }
             state.updates.append(update)
-            if case .finished = update.event {
+            switch update.event {
+            case .token:
+                state.wanted[update.index] -= 1
+                if state.wanted[update.index] == 0 {
+                    state.wanted[update.index] = interval
+                    state.isDue = true
+                }
+            case .finished:
                 state.runs[update.index] = false
                 state.isClosed = !state.runs.contains(true)
                 state.isDue = true
-            } else if pace == .everyEvent {
-                state.isDue = true
+            case .prompt, .routedExperts: break
             }
             guard state.isDue, let reader = state.reader else { return nil }
             state.reader = nil
@@ -164,7 +179,7 @@ private final class Mailbox: Sendable {
                 state.reader = nil
                 state.updates = []
                 state.isDue = false
-                state.isCancelled = state.isCancelled || !state.isClosed
+                state.isCancelled = true
                 state.isClosed = true
             }
             return (state.reader, state.isClosed ? [] : state.runs.indices.filter { state.runs[$0] })

@@ -14,6 +14,8 @@ public struct ServerSettings: Sendable {
     public var apiKey: String?
     /// Whether OpenAI replies tell how many prompt tokens were found in the cache.
     public var reportsCache = false
+    /// How many tokens of a stream go into one event, after the first.
+    public var streamInterval = 1
     /// How much a client may send, and how long it may take.
     public var limits = RequestLimits()
     /// How long running requests may take to end after the signal to stop.

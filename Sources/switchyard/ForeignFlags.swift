@@ -58,7 +58,6 @@ enum ForeignFlags {
         "--sampling-backend": .value,
         "--schedule-conservativeness": .value,
         "--skip-server-warmup": .flag,
-        "--stream-interval": .value,
         "--tensor-parallel-size": .only("1"),
         "--torch-compile-max-bs": .value,
         "--tp": .only("1"),

@@ -45,6 +45,12 @@ struct ServeOptions: ParsableArguments {
     @Flag(help: "Tell in OpenAI replies how many prompt tokens were found in the cache.")
     var enableCacheReport = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Tokens of a stream that go into one event, after the first: more cost the server and its clients less.",
+            valueName: "tokens"))
+    var streamInterval = 1
+
     @Option(help: ArgumentHelp("Seconds that running requests may take after Ctrl-C.", valueName: "seconds"))
     var shutdownTimeout = 30
 
@@ -80,6 +86,7 @@ struct ServeOptions: ParsableArguments {
         guard (0...65535).contains(port) else {
             throw ValidationError("--port \(port): must be from 0 to 65535")
         }
+        try EngineOptions.check("--stream-interval", streamInterval, in: 1...1 << 20)
         try EngineOptions.check("--shutdown-timeout", shutdownTimeout, in: 0...86_400)
         try EngineOptions.check("--max-request-bytes", maxRequestBytes, in: 1...1 << 32)
         try EngineOptions.check("--request-timeout", requestTimeout, in: 1...86_400)
@@ -98,6 +105,7 @@ extension ServerSettings {
         port = options.port
         apiKey = options.apiKey
         reportsCache = options.enableCacheReport
+        streamInterval = options.streamInterval
         shutdownTimeout = .seconds(options.shutdownTimeout)
         limits.bodyBytes = options.maxRequestBytes
         limits.patience = .seconds(options.requestTimeout)
@@ -127,6 +135,7 @@ extension ServerSettings {
             "enable_priority_scheduling": .bool(engine.enablePriorityScheduling),
             "priority_scheduling_preemption_threshold": .int(engine.prioritySchedulingPreemptionThreshold),
             "enable_cache_report": .bool(reportsCache),
+            "stream_interval": .int(streamInterval),
             "random_seed": .int(Int(clamping: engine.randomSeed)),
             "log_level": .string(options.logLevel.rawValue),
             "tp_size": .int(1),

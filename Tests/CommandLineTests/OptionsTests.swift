@@ -57,7 +57,7 @@ import Testing
             "--enable-priority-scheduling", "--priority-scheduling-preemption-threshold", "10",
             "--quantization", "int4",
             "--expert-distribution-recorder-mode", "off",
-            "--expert-distribution-recorder-buffer-size", "-1", "--shutdown-timeout", "9")
+            "--expert-distribution-recorder-buffer-size", "-1", "--shutdown-timeout", "9", "--stream-interval", "7")
         #expect(command.engineOptions.modelPath == "folder")
         #expect(command.options.servedModelName == "name")
         #expect(command.options.apiKey == "k")
@@ -82,6 +82,7 @@ import Testing
                 == .string("bfloat16"))
         let arguments = ServerSettings(command.options, engine: command.engineOptions, modelPath: "a").arguments
         #expect(arguments["quantization"] == .string("int5"))
+        #expect(arguments["stream_interval"] == .int(7))
         #expect(configuration.recorder == nil)
         let recorder = try serve(
             "--expert-distribution-recorder-mode", "per_token", "--expert-distribution-recorder-buffer-size", "-1",
@@ -121,6 +122,7 @@ import Testing
                 ["--quantization", "fp8"],
                 "'fp8' is invalid for '--quantization <type>': weights are quantized while they are loaded, to int8 or int5"
             ),
+            (["--stream-interval", "0"], "--stream-interval 0: must be from 1"),
             (["--kv-cache-dtype", "fp8_e5m2"], "Please provide one of 'auto', 'float32' or 'bfloat16'"),
             (["--quantization", "awq"], "use int8 or int5, or leave it out"),
             (["--quantization", "int8", "--dtype", "float32"], "--dtype float32: --quantization int8"),

@@ -44,23 +44,30 @@ import Testing
         #expect(stops.all.isEmpty)
     }
 
-    @Test("a reader that waits is woken by an event, or by the end of a request if that is all it wants")
+    @Test("a reader is woken by the first token, by so many more, and by the end of a request")
     func pace() async {
-        for pace in [GenerationStream.Pace.everyEvent, .finished] {
-            let (stream, source) = GenerationStream.makeStream(count: 1, pace: pace) { _ in }
+        for (pace, expected) in [
+            (GenerationStream.Pace.tokens(1), Array(repeating: 1, count: 8)), (.tokens(3), [1, 3, 3, 1]),
+            (.tokens(100), [1, 7]), (.finished, [8]),
+        ] {
+            let (stream, source) = GenerationStream.makeStream(count: 2, pace: pace) { _ in }
+            let sizes = Mutex<[Int]>([])
             let reading = Task {
-                var sizes: [Int] = []
-                for await updates in stream { sizes.append(updates.count) }
-                return sizes
+                for await updates in stream {
+                    sizes.withLock { $0.append(updates.count { Self.isToken($0.event) }) }
+                }
             }
-            for _ in 0..<100 {
+            source.send(.prompt(cachedTokens: 0, logprobs: []), of: 0)
+            for sent in 1...8 {
                 source.send(Self.token, of: 0)
-                await Task.yield()
+                // What is due is taken before more comes.
+                let due = expected.reduce(into: [0]) { $0.append(($0.last ?? 0) + $1) }.last { $0 <= sent } ?? 0
+                while due < 8, sizes.withLock({ $0.reduce(0, +) }) < due { await Task.yield() }
             }
             source.send(.finished(.length), of: 0)
-            let sizes = await reading.value
-            #expect(sizes.reduce(0, +) == 101)
-            if pace == .finished { #expect(sizes == [101]) }
+            source.send(.finished(.length), of: 1)
+            await reading.value
+            #expect(sizes.withLock { $0.filter { $0 > 0 } } == expected, "\(pace)")
         }
     }
 

@@ -19,6 +19,7 @@ final class ScriptedEngine: InferenceEngine {
 
     struct State {
         var submitted: [GenerationRequest] = []
+        var paces: [GenerationStream.Pace] = []
         var cancelled: [String] = []
         /// How many requests were ended from outside.
         var stopped = 0
@@ -67,6 +68,7 @@ final class ScriptedEngine: InferenceEngine {
         let (stream, source) = GenerationStream.makeStream(count: requests.count, pace: pace) { [weak self] index in
             self?.stop(requests[index].id)
         }
+        state.withLock { $0.paces.append(pace) }
         for (index, request) in requests.enumerated() {
             state.withLock { $0.submitted.append(request) }
             switch script(request) {

@@ -1,4 +1,5 @@
 import Engine
+import HTTPTypes
 import Synchronization
 import Testing
 import Text
@@ -85,6 +86,22 @@ import Text
                 fixture, [TextRequest(id: "a", prompt: .ids([1])), TextRequest(id: "b", prompt: .ids([1]))])
         }
         #expect(engine.state.withLock { $0.open.isEmpty })
+    }
+
+    @Test("who reads wakes as often as it streams, never before the end if it does not, always for stop texts")
+    func pace() async throws {
+        let fixture = try Fixture(ScriptedEngine(replying: [11])) { $0.streamInterval = 5 }
+        for path in ["/generate", "/v1/completions", "/v1/chat/completions"] {
+            for more in [#""stream": true"#, #""stream": false"#, #""stream": true, "stop": "a""#, #""stop": "a""#] {
+                let stop =
+                    path == "/generate"
+                    ? more.replacing(#""stop": "a""#, with: #""sampling_params": {"stop": "a"}"#) : more
+                let prompt = #""text": "a", "prompt": "a", "messages": [{"role": "user", "content": "a"}]"#
+                #expect(try await fixture.send(.post, path, "{\(prompt), \(stop)}").status == 200)
+            }
+        }
+        let paces: [GenerationStream.Pace] = [.tokens(5), .finished, .tokens(1), .tokens(1)]
+        #expect(fixture.engine.state.withLock { $0.paces } == paces + paces + paces)
     }
 
     @Test("dropping the batch ends the engine's streams")

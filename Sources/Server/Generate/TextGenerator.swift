@@ -27,10 +27,10 @@ public final class TextGenerator: Sendable {
     ///
     /// - Parameters:
     ///   - requests: what to generate.
-    ///   - isStreamed: whether outputs are looked at as they grow, not only when one is done.
+    ///   - interval: after how many tokens, beside the first and the last, an output is shown; nil shows it when it is done.
     /// - Returns: the outputs, as they grow.
     /// - Throws: `EngineError` or `RequestError` when one of them is refused; none of them runs then.
-    public func generate(_ requests: [TextRequest], isStreamed: Bool = true) async throws -> TextBatch {
+    public func generate(_ requests: [TextRequest], interval: Int? = 1) async throws -> TextBatch {
         let start = ContinuousClock.now
         let registration = active.add(requests)
         var submissions: [GenerationRequest] = []
@@ -48,8 +48,9 @@ public final class TextGenerator: Sendable {
                     request, promptIDs: ids, tokenizer: text.tokenizer, endOfSequenceIDs: model.endOfSequenceIDs))
         }
         // Stop texts are looked for as tokens come.
-        let isWatched = isStreamed || requests.contains { !$0.stop.isEmpty }
-        let stream = try await engine.submit(submissions, pace: isWatched ? .everyEvent : .finished)
+        let isWatched = requests.contains { !$0.stop.isEmpty }
+        let pace = isWatched ? .tokens(1) : interval.map { GenerationStream.Pace.tokens($0) } ?? .finished
+        let stream = try await engine.submit(submissions, pace: pace)
         return TextBatch(stream, assemblies, metrics: metrics, start: start, registration: registration)
     }
 

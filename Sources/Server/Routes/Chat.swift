@@ -16,7 +16,8 @@ struct ChatRoute: Sendable {
         let body = try ChatRequest(try await request.wholeBody(state.settings.limits))
         let generator = state.generator
         let plan = try body.plan(text: generator.text, model: generator.model)
-        let batch = try await generator.generate(plan.requests, isStreamed: body.fields.stream)
+        let batch = try await generator.generate(
+            plan.requests, interval: body.fields.stream ? state.settings.streamInterval : nil)
         let renderer = ChatRenderer(
             body: body, id: plan.requests[0].id, model: body.fields.model ?? state.settings.servedModelName,
             created: ServerState.now, tokenizer: generator.text.tokenizer, count: batch.count,

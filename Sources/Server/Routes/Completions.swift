@@ -15,7 +15,8 @@ struct CompletionsRoute: Sendable {
     @Sendable private func handle(_ request: Request, _ context: ServerContext) async throws -> Response {
         let body = try await request.decode(CompletionRequest.self, state.settings.limits)
         let plan = try body.plan(vocabularySize: state.generator.model.vocabularySize)
-        let batch = try await state.generator.generate(plan.requests, isStreamed: body.fields.stream)
+        let batch = try await state.generator.generate(
+            plan.requests, interval: body.fields.stream ? state.settings.streamInterval : nil)
         let renderer = CompletionRenderer(
             body: body, id: plan.requests[0].id, model: body.fields.model ?? state.settings.servedModelName,
             created: ServerState.now, tokenizer: state.generator.text.tokenizer, count: batch.count,

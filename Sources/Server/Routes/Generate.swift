@@ -18,7 +18,8 @@ struct GenerateRoute: Sendable {
         let body = try await request.decode(GenerateRequest.self, state.settings.limits)
         let generator = state.generator
         let plan = try body.plan(vocabularySize: generator.model.vocabularySize)
-        let batch = try await generator.generate(plan.requests, isStreamed: body.stream)
+        let batch = try await generator.generate(
+            plan.requests, interval: body.stream ? state.settings.streamInterval : nil)
         let renderer = NativeRenderer(
             plan: plan, tokenizer: body.returnTextInLogprobs ? generator.text.tokenizer : nil,
             routedExperts: body.routedExperts)

@@ -68,7 +68,7 @@ struct HealthRoute: Sendable {
             id: "HEALTH_CHECK_" + TextRequest.randomID(), promptIDs: [0], sampling: sampling)
         // It takes nobody's place.
         probe.priority = Int(Int32.min)
-        guard let stream = try? await state.engine.submit([probe], pace: .everyEvent) else { return false }
+        guard let stream = try? await state.engine.submit([probe], pace: .tokens(1)) else { return false }
         var updates = stream.makeAsyncIterator()
         switch await updates.next()?.first?.event {
         case nil, .finished(.aborted), .finished(.refused): return false
