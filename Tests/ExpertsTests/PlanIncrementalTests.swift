@@ -128,13 +128,17 @@ struct PlanWindows: Decodable, CustomTestStringConvertible {
     }
 
     @Test(
-        "a whole model after a jump, for dispatch weights: 30 transfers come near a full plan, 34 reach it",
-        arguments: [(30, 0.007), (34, 0.004)], [1, 2, 3])
-    func wholeModelWeighted(bounds: (transfers: Int, gap: Double), seed: Int) throws {
-        let model = try WholeModel(family: "bursty", seed: seed, transfers: bounds.transfers, isWeighted: true)
-        #expect(model.plan.transfers.allSatisfy { $0 <= bounds.transfers } && model.plan.driftedLayers.count == 58)
-        let gap = try model.weightedGap()
-        #expect(gap <= bounds.gap, "\(gap)")
+        "a whole model after a jump, for dispatch weights: 30 transfers a layer come within .005 of a full plan",
+        arguments: [(30, 0.005), (34, 0.004)])
+    func wholeModelWeighted(bounds: (transfers: Int, gap: Double)) throws {
+        let gaps = try (1...8).map { seed in
+            let model = try WholeModel(family: "bursty", seed: seed, transfers: bounds.transfers, isWeighted: true)
+            #expect(model.plan.transfers.allSatisfy { $0 <= bounds.transfers } && model.plan.driftedLayers.count == 58)
+            return try model.weightedGap()
+        }
+        // One window of one model differs by .001 from the next.
+        #expect(gaps.allSatisfy { $0 <= bounds.gap + 0.003 }, "\(gaps)")
+        #expect(gaps.reduce(0, +) / 8 <= bounds.gap, "\(gaps)")
     }
 
     @Test(

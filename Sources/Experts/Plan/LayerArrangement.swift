@@ -269,10 +269,10 @@ struct LayerArrangement: ~Copyable {
         rankLoad[rank] = sum
     }
 
-    /// Makes rank loads those of the weights.
+    /// Makes rank loads those of the weights; quick where that changes the order little.
     func addUpAll() {
         for rank in 0..<ranks { addUp(rank) }
-        sortRanks()
+        for place in 0..<ranks { restoreOrder(of: rank(at: place), among: place + 1) }
     }
 
     /// Orders all ranks; equal loads by rank.

@@ -5,16 +5,16 @@
 //         Then the overload is brought down step by step (TransferStep). When no step helps, what was done on a few
 //         ranks is undone, and the transfers that this frees are spent anew; the best layer is kept. After G. Schrimpf
 //         et al., "Record breaking optimization results using the ruin and recreate principle" (2000).
-//         Where dispatch weights will share, one transfer is kept back for the steps that WeightedTransfers adds.
+//         Where dispatch weights will share, all this is a start with a part of the transfers, whose even shares tremble
+//         least; WeightedTransfers spends the others.
 
 /// Balancing under a limit of transfers, on the layers of one shape.
 struct TransferSearch: ~Copyable {
     /// At most so many ranks are undone at a time.
     private static let mostRuined: UInt64 = 4
 
-    /// The part of all transfers that replicas may take; the others balance, of which dispatch weights need fewer.
+    /// The part of all transfers that replicas may take; the others balance.
     private static let replicaPart = 0.8
-    private static let weightedReplicaPart = 0.85
 
     /// The layer under change.
     let layer: LayerArrangement
@@ -31,7 +31,8 @@ struct TransferSearch: ~Copyable {
         layer = LayerArrangement(experts: experts, shape: shape, spill: shape.nodes == 1)
         step = TransferStep(experts: experts, slots: shape.slots, stride: layer.stride)
         replicas = ReplicaTransfers(experts: experts, slots: shape.slots)
-        weighted = WeightedTransfers(experts: experts, slots: shape.slots, padded: layer.ranks * layer.stride)
+        weighted = WeightedTransfers(
+            experts: experts, slots: shape.slots, ranks: layer.ranks, stride: layer.stride)
         origin = .allocate(capacity: layer.ranks * layer.stride)
         best = .allocate(capacity: shape.slots)
     }
@@ -52,11 +53,11 @@ struct TransferSearch: ~Copyable {
         layer.weighAll()
         origin.update(from: layer.expertOf, count: layer.ranks * layer.stride)
         layer.settleHomes()
-        let part = isWeighted ? Self.weightedReplicaPart : Self.replicaPart
-        replicas.move(in: layer, most: Int(Double(most) * part))
+        let part = Int(Double(most) * Self.replicaPart)
+        replicas.move(in: layer, most: part)
         guard isWeighted else { return search(limit: limit, most: most, effort: effort) }
-        search(limit: limit, most: max(0, most - 1), effort: effort / 2)
-        weighted.lower(layer, step, origin: origin, limit: limit, most: most, effort: effort - effort / 2)
+        search(limit: limit, most: part, effort: effort / 4)
+        weighted.lower(layer, origin: origin, limit: limit, most: most, effort: effort - effort / 4)
     }
 
     /// Descends, undoes and descends anew; leaves the best.

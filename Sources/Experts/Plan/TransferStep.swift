@@ -139,16 +139,6 @@ struct TransferStep: ~Copyable {
         return best
     }
 
-    /// The best exchange, whatever the weights of slots stand for; slot -1 where none helps.
-    func bestExchange(
-        for layer: borrowing LayerArrangement, origin: UnsafePointer<Int32>, spare: Int, work: inout Int
-    ) -> Choice {
-        var best = Choice(gain: Self.leastGain)
-        work &-= exchangeCost
-        exchange(layer, origin, spare, &best)
-        return best
-    }
-
     /// Looks for a slot of another rank to exchange with one of the busiest rank.
     private func exchange(
         _ layer: borrowing LayerArrangement, _ origin: UnsafePointer<Int32>, _ spare: Int, _ best: inout Choice

@@ -1,129 +1,278 @@
-// WeightedTransfers: the last transfers of a layer whose replicas will share tokens by weight.
+// WeightedTransfers: the transfers of a layer whose replicas will share tokens by weight.
 //
-// Goals in order: a low peak under dispatch weights, shares that stay near even ones (they tremble least), speed.
-// Method: shares are poured (WeightedShares), then slots exchanged where that relieves the busiest rank; exchanges between
-//         slots that have moved cost no transfer. Where none helps, an expert of the busiest rank gets one more replica
-//         in place of one that is missed little. What does not lower the overload is undone.
+// Goals in order: balance of the windows to come under dispatch weights, few transfers, speed.
+// Method: what counts is the sum of the squares of rank loads and a part of the squares of shares (WeightedShares). It
+//         falls most where ranks of little load get a replica of an expert that is heavy elsewhere, as tokens then flow
+//         from all its ranks. By how much can be told without pouring: an expert whose ranks stand at one level moves
+//         tokens to a new rank, or from one that it leaves, at a price that rises linearly. So the best of all such
+//         replacements is taken, one after the other, and the shares poured anew. A rank without a replica that may go
+//         exchanges a slot with the busiest one.
 
 /// Steps under dispatch weights, on layers of one shape.
 struct WeightedTransfers: ~Copyable {
     /// Smaller gains are rounding.
     private static let leastGain: Float = 1e-6
+    /// Rounds of pouring after a step.
+    private static let rounds = 3
+    /// Steps in a row that may turn out to help nothing.
+    private static let patience = 3
+    /// Exchanges are looked for between so many of the busiest ranks and of the idlest.
+    private static let busyRanks = 2
+    private static let idleRanks = 4
+    /// How fast the price of moving tokens rises on one rank.
+    private static let slope = 1 + WeightedShares.risk
 
     private let shares: WeightedShares
-    private let replicaCost: Int
+    private let stepCost: Int
     /// The best slots so far; `[P]`.
     private let best: UnsafeMutablePointer<Int32>
+    /// Slots that may change, what their ranks carry without them, and what their going costs elsewhere; `[P]` each,
+    /// padded to whole vectors.
+    private let slotOf: UnsafeMutablePointer<Int32>
+    private let rest: UnsafeMutablePointer<Float>
+    private let loss: UnsafeMutablePointer<Float>
+    /// Experts that may gain a replica, the level of their ranks, and the slope of the price; `[P]` each.
+    private let gainer: UnsafeMutablePointer<Int32>
+    private let level: UnsafeMutablePointer<Float>
+    private let slopes: UnsafeMutablePointer<Float>
+    /// For each slot of a busy rank: the level of its expert without the share's risk, the slope of its price, the
+    /// tokens that it has elsewhere, and the part of a gain that counts, with a slot that moved and one that did not;
+    /// `[stride]` each.
+    private let height: UnsafeMutablePointer<Float>
+    private let slopeOf: UnsafeMutablePointer<Float>
+    private let left: UnsafeMutablePointer<Float>
+    private let withMoved: UnsafeMutablePointer<Float>
+    private let withStill: UnsafeMutablePointer<Float>
 
-    /// Space for layers of `experts` experts in `slots` slots, padded to `padded`.
-    init(experts: Int, slots: Int, padded: Int) {
-        shares = WeightedShares(experts: experts, slots: slots, padded: padded)
-        replicaCost = 200 + 4 * slots
+    /// Space for layers of `experts` experts in `slots` slots, `stride` apart from rank to rank.
+    init(experts: Int, slots: Int, ranks: Int, stride: Int) {
+        shares = WeightedShares(experts: experts, slots: slots, ranks: ranks, stride: stride)
+        stepCost = 100 + 2 * slots
         best = .allocate(capacity: slots)
+        slotOf = .allocate(capacity: slots)
+        rest = .allocate(capacity: slots + 3)
+        loss = .allocate(capacity: slots + 3)
+        gainer = .allocate(capacity: 2 * slots)
+        level = .allocate(capacity: 2 * slots)
+        slopes = .allocate(capacity: 2 * slots)
+        height = .allocate(capacity: stride)
+        slopeOf = .allocate(capacity: stride)
+        left = .allocate(capacity: stride)
+        withMoved = .allocate(capacity: stride)
+        withStill = .allocate(capacity: stride)
+        for values in [height, slopeOf, left, withMoved, withStill] { values.initialize(repeating: 1, count: stride) }
     }
 
-    deinit { best.deallocate() }
+    deinit {
+        best.deallocate()
+        slotOf.deallocate()
+        rest.deallocate()
+        loss.deallocate()
+        gainer.deallocate()
+        level.deallocate()
+        slopes.deallocate()
+        height.deallocate()
+        slopeOf.deallocate()
+        left.deallocate()
+        withMoved.deallocate()
+        withStill.deallocate()
+    }
 
     /// Makes the loads of `layer` those under dispatch weights.
     func share(_ layer: borrowing LayerArrangement) { shares.share(layer) }
 
-    /// Lowers the overload.
+    /// A change that was found.
+    private struct Choice {
+        var gain: Float
+        var slot = -1
+        /// The slot that it is exchanged with, or else the expert that it gets.
+        var other = -1
+        var expert = -1
+    }
+
+    /// Lowers what counts, as far as transfers and effort go.
     ///
     /// - Parameters:
     ///   - layer: changed; its loads are those under dispatch weights afterwards.
-    ///   - step: looks for exchanges.
     ///   - origin: the expert in each slot before any transfer; `[G, stride]`.
     ///   - limit: largest rank load that is good enough, in units of the mean.
     ///   - most: transfers allowed.
     ///   - effort: what may be spent, in units of about a nanosecond.
     func lower(
-        _ layer: borrowing LayerArrangement, _ step: borrowing TransferStep, origin: UnsafePointer<Int32>,
-        limit: Float, most: Int, effort: Int
+        _ layer: borrowing LayerArrangement, origin: UnsafePointer<Int32>, limit: Float, most: Int, effort: Int
     ) {
         var work = effort
-        shares.share(layer)
+        var count = shares.share(layer)
         layer.writeSlots(best)
-        var least = TransferStep.overload(layer)
-        var exchanges = true
-        while layer.peak > limit, work > 0 {
+        var least = unevenness(layer)
+        var idle = 0
+        while idle < Self.patience, work > 0 {
+            guard layer.peak > limit else { break }
+            work &-= stepCost
             let spare = most - layer.transfers(from: origin)
-            var choice = TransferStep.Choice(gain: Self.leastGain)
-            if exchanges {
-                choice = step.bestExchange(for: layer, origin: origin, spare: spare, work: &work)
-                exchanges = choice.slot >= 0
+            var choice = Choice(gain: Self.leastGain)
+            replicate(layer, origin, spare, count, &choice)
+            for place in max(0, layer.ranks - Self.busyRanks)..<layer.ranks {
+                exchange(layer, origin, spare, layer.rank(at: place), &choice)
             }
-            if choice.slot < 0 {
-                work &-= replicaCost
-                replicate(layer, origin, spare, &choice)
-                guard choice.slot >= 0 else { return }
-            }
-            choice.apply(to: layer)
-            shares.share(layer)
-            work &-= shares.cost
-            let overload = TransferStep.overload(layer)
-            if overload < least - Self.leastGain {
-                least = overload
-                layer.writeSlots(best)
-                exchanges = true
+            guard choice.slot >= 0 else { break }
+            if choice.other >= 0 {
+                shares.swap(choice.slot, choice.other, layer)
             } else {
-                layer.setSlots(best)
-                shares.share(layer)
-                guard exchanges else { return }
-                exchanges = false
+                shares.replace(choice.slot, by: choice.expert, &count, layer)
+            }
+            for _ in 0..<Self.rounds { shares.pour(count, layer) }
+            layer.addUpAll()
+            let found = unevenness(layer)
+            if found < least - Self.leastGain {
+                least = found
+                layer.writeSlots(best)
+                idle = 0
+            } else {
+                idle += 1
             }
         }
+        layer.setSlots(best)
+        shares.share(layer)
     }
 
-    /// Looks for a replica to give way to one of an expert on the busiest rank.
+    /// What counts, beyond a constant.
+    private func unevenness(_ layer: borrowing LayerArrangement) -> Float {
+        var (loads, squares): (Float, Float) = (0, 0)
+        for rank in 0..<layer.ranks {
+            loads += (layer.rankLoad[rank] - 1) * (layer.rankLoad[rank] - 1)
+            for slot in layer.slots(of: rank) { squares += layer.weight[slot] * layer.weight[slot] }
+        }
+        return loads + WeightedShares.risk * squares
+    }
+
+    /// The level at which an expert's ranks stand, and on how many of them it has tokens.
+    private func level(
+        _ layer: borrowing LayerArrangement, of expert: Int
+    ) -> (level: Float, ranks: Float, all: Float) {
+        var (level, ranks, all): (Float, Float, Float) = (0, 0, 0)
+        var slot = shares.slot(after: nil, of: expert)
+        while let its = slot {
+            if layer.weight[its] > 0 {
+                level = max(level, layer.rankLoad[shares.rank(of: its)] + WeightedShares.risk * layer.weight[its])
+                ranks += 1
+            }
+            all += 1
+            slot = shares.slot(after: its, of: expert)
+        }
+        return (level, max(1, ranks), all)
+    }
+
+    @inline(__always) private func vector(_ values: UnsafeMutablePointer<Float>, _ index: Int) -> SIMD4<Float> {
+        UnsafeRawPointer(values + index).loadUnaligned(as: SIMD4<Float>.self)
+    }
+
+    /// Looks for a replica to give way to one of another expert.
     private func replicate(
-        _ layer: borrowing LayerArrangement, _ origin: UnsafePointer<Int32>, _ spare: Int,
-        _ best: inout TransferStep.Choice
+        _ layer: borrowing LayerArrangement, _ origin: UnsafePointer<Int32>, _ spare: Int, _ count: Int,
+        _ best: inout Choice
     ) {
-        let heavy = layer.busiest
-        for place in 0..<layer.ranks - 1 {
-            let rank = layer.rank(at: place)
-            for slot in layer.slots(of: rank) where layer.counts[Int(layer.expertOf[slot])] > 1 {
-                let left = layer.rankLoad[rank] - layer.weight[slot]
-                let loss = loss(layer, slot, of: rank)
-                for own in layer.slots(of: heavy) {
-                    let new = Int(layer.expertOf[own])
-                    let ranks = ranks(of: new, layer)
-                    let moved = min(layer.load[new], (layer.peak - left) * ranks / (ranks + 1))
-                    guard moved > 0 else { continue }
-                    let gain =
-                        ranks * (TransferStep.overload(layer.peak) - TransferStep.overload(layer.peak - moved / ranks))
-                        + TransferStep.overload(layer.rankLoad[rank]) - TransferStep.overload(left + moved) - loss
-                    guard gain > best.gain, layer.expertOf[slot] != layer.expertOf[own], layer.mayHold(rank, new),
-                        layer.cost(slot, of: new, origin) <= spare, !layer.holds(rank: rank, expert: new)
+        var (slots, gainers) = (0, 0)
+        func add(_ slot: Int, loss its: Float) {
+            slotOf[slots] = Int32(truncatingIfNeeded: slot)
+            rest[slots] = layer.rankLoad[shares.rank(of: slot)] - layer.weight[slot]
+            loss[slots] = its
+            slots &+= 1
+        }
+        func add(_ expert: Int, level its: Float, ranks: Float) {
+            gainer[gainers] = Int32(truncatingIfNeeded: expert)
+            level[gainers] = its
+            slopes[gainers] = Self.slope * (1 + 1 / ranks)
+            gainers &+= 1
+        }
+        for place in 0..<count {
+            let expert = shares.expert(at: place)
+            guard layer.counts[expert] > 1 else { continue }
+            let its = level(layer, of: expert)
+            if its.level > 1 { add(expert, level: its.level, ranks: its.ranks) }
+            guard its.all > 1 else { continue }
+            let price = Self.slope * its.all / (its.all - 1)
+            var slot = shares.slot(after: nil, of: expert)
+            while let its = slot {
+                add(its, loss: price * layer.weight[its] * layer.weight[its])
+                slot = shares.slot(after: its, of: expert)
+            }
+        }
+        for rank in 0..<layer.ranks {
+            for slot in layer.slots(of: rank) where shares.isTwin(slot) { add(slot, loss: 0) }
+        }
+        for slot in layer.slots(of: layer.busiest) {
+            let expert = Int(layer.expertOf[slot])
+            guard !shares.isSpread(expert), layer.weight[slot] * Float(layer.room) > 1 else { continue }
+            add(expert, level: layer.peak + WeightedShares.risk * layer.weight[slot], ranks: 1)
+        }
+        for index in slots..<(slots + 3) / 4 * 4 { (rest[index], loss[index]) = (.infinity, .infinity) }
+        for place in 0..<gainers {
+            let new = Int(gainer[place])
+            let slope = slopes[place]
+            let most = layer.load[new]
+            for chunk in stride(from: 0, to: slots, by: 4) {
+                let height = level[place] - vector(rest, chunk)
+                var moved = height * (1 / slope)
+                moved.replace(with: most, where: moved .> most)
+                moved.replace(with: 0, where: moved .< 0)
+                let gains = moved * (2 * height - slope * moved) - vector(loss, chunk)
+                guard any(gains .> best.gain) else { continue }
+                for lane in 0..<min(4, slots - chunk) where gains[lane] > best.gain {
+                    let slot = Int(slotOf[chunk &+ lane])
+                    let rank = shares.rank(of: slot)
+                    guard Int(layer.expertOf[slot]) != new, layer.cost(slot, of: new, origin) <= spare,
+                        layer.mayHold(rank, new), !layer.holds(rank: rank, expert: new)
                     else { continue }
-                    best = TransferStep.Choice(gain: gain, slot: slot, expert: new)
+                    best = Choice(gain: gains[lane], slot: slot, expert: new)
                 }
             }
         }
     }
 
-    /// On how many ranks an expert has tokens.
-    private func ranks(of expert: Int, _ layer: borrowing LayerArrangement) -> Float {
-        guard layer.counts[expert] > 1 else { return 1 }
-        var count: Float = 0
-        var slot = shares.slot(after: nil, of: expert)
-        while let its = slot {
-            count += layer.weight[its] > 0 ? 1 : 0
-            slot = shares.slot(after: its, of: expert)
+    /// Looks for a slot of one of the idlest ranks to exchange with one of a busy rank.
+    private func exchange(
+        _ layer: borrowing LayerArrangement, _ origin: UnsafePointer<Int32>, _ spare: Int, _ busy: Int,
+        _ best: inout Choice
+    ) {
+        let first = layer.slots(of: busy).lowerBound
+        for place in 0..<layer.room {
+            let slot = first &+ place
+            let expert = Int(layer.expertOf[slot])
+            let isStill = layer.expertOf[slot] == origin[slot]
+            withMoved[place] = isStill && spare < 1 ? 0 : 1
+            withStill[place] = spare < (isStill ? 2 : 1) ? 0 : isStill ? 0.5 : 1
+            left[place] = layer.load[expert] - layer.weight[slot]
+            (height[place], slopeOf[place]) = (-1, 1)
+            guard shares.isSpread(expert) else { continue }
+            let its = level(layer, of: expert)
+            height[place] = its.level - WeightedShares.risk * layer.weight[slot]
+            slopeOf[place] = Self.slope * its.all / (its.all - 1)
         }
-        return max(1, count)
-    }
-
-    /// By how much the overload rises elsewhere if a replica goes and another of its expert takes its tokens.
-    private func loss(_ layer: borrowing LayerArrangement, _ slot: Int, of rank: Int) -> Float {
-        let expert = Int(layer.expertOf[slot])
-        var least = Float.infinity
-        var other = shares.slot(after: nil, of: expert)
-        while let its = other {
-            if its != slot { least = min(least, layer.rankLoad[its / layer.stride]) }
-            other = shares.slot(after: its, of: expert)
+        for place in 0..<min(Self.idleRanks, layer.ranks) {
+            let partner = layer.rank(at: place)
+            let gap = layer.rankLoad[busy] - layer.rankLoad[partner]
+            guard gap > 0, layer.node(of: partner) == layer.node(of: busy) else { continue }
+            for other in layer.slots(of: partner) {
+                let values = layer.expertOf[other] == origin[other] ? withStill : withMoved
+                for chunk in stride(from: 0, to: layer.stride, by: 4) {
+                    let moved = vector(layer.weight, first &+ chunk) - layer.weight[other]
+                    // More of an expert's tokens flow where it comes to.
+                    let height = vector(height, chunk) - layer.rankLoad[partner] - moved
+                    let slope = vector(slopeOf, chunk)
+                    var flow = height / slope
+                    flow.replace(with: vector(left, chunk), where: flow .> vector(left, chunk))
+                    flow.replace(with: 0, where: flow .< 0)
+                    let gains =
+                        (2 * moved * (gap - moved) + flow * (2 * height - slope * flow)) * vector(values, chunk)
+                    guard any(gains .> best.gain) else { continue }
+                    for lane in 0..<min(4, layer.room - chunk) where gains[lane] > best.gain {
+                        let slot = first &+ chunk &+ lane
+                        guard !layer.clashes(slot, of: busy, other, of: partner) else { continue }
+                        best = Choice(gain: gains[lane], slot: slot, other: other)
+                    }
+                }
+            }
         }
-        guard least < .infinity else { return 0 }
-        return TransferStep.overload(least + layer.weight[slot]) - TransferStep.overload(least)
     }
 }
