@@ -278,10 +278,15 @@ struct LayerArrangement: ~Copyable {
     /// Orders all ranks; equal loads by rank.
     private func sortRanks() {
         for rank in 0..<ranks {
-            order[rank] = Int32(truncatingIfNeeded: rank)
-            standing[rank] = order[rank]
-            restoreOrder(of: rank, among: rank + 1)
+            let its = rankLoad[rank]
+            var place = rank
+            while place > 0, rankLoad[Int(order[place &- 1])] > its {
+                order[place] = order[place &- 1]
+                place &-= 1
+            }
+            order[place] = Int32(truncatingIfNeeded: rank)
         }
+        for place in 0..<ranks { standing[Int(order[place])] = Int32(truncatingIfNeeded: place) }
     }
 
     private func restoreOrder(of rank: Int) { restoreOrder(of: rank, among: ranks) }

@@ -56,8 +56,8 @@ struct TransferSearch: ~Copyable {
         let part = Int(Double(most) * Self.replicaPart)
         replicas.move(in: layer, most: part)
         guard isWeighted else { return search(limit: limit, most: most, effort: effort) }
-        search(limit: limit, most: part, effort: effort / 4)
-        weighted.lower(layer, origin: origin, limit: limit, most: most, effort: effort - effort / 4)
+        search(limit: limit, most: part, effort: effort / 3)
+        weighted.lower(layer, origin: origin, limit: limit, most: most, effort: effort - effort / 3)
     }
 
     /// Descends, undoes and descends anew; leaves the best.

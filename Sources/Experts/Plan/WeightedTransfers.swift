@@ -15,10 +15,9 @@ struct WeightedTransfers: ~Copyable {
     /// Rounds of pouring after a step.
     private static let rounds = 3
     /// Steps in a row that may turn out to help nothing.
-    private static let patience = 3
-    /// Exchanges are looked for between so many of the busiest ranks and of the idlest.
-    private static let busyRanks = 2
-    private static let idleRanks = 4
+    private static let patience = 2
+    /// Exchanges are looked for between the busiest rank and so many of the idlest.
+    private static let idleRanks = 2
     /// How fast the price of moving tokens rises on one rank.
     private static let slope = 1 + WeightedShares.risk
 
@@ -35,7 +34,7 @@ struct WeightedTransfers: ~Copyable {
     private let gainer: UnsafeMutablePointer<Int32>
     private let level: UnsafeMutablePointer<Float>
     private let slopes: UnsafeMutablePointer<Float>
-    /// For each slot of a busy rank: the level of its expert without the share's risk, the slope of its price, the
+    /// For each slot of the busiest rank: the level of its expert without the share's risk, the slope of its price, the
     /// tokens that it has elsewhere, and the part of a gain that counts, with a slot that moved and one that did not;
     /// `[stride]` each.
     private let height: UnsafeMutablePointer<Float>
@@ -112,9 +111,7 @@ struct WeightedTransfers: ~Copyable {
             let spare = most - layer.transfers(from: origin)
             var choice = Choice(gain: Self.leastGain)
             replicate(layer, origin, spare, count, &choice)
-            for place in max(0, layer.ranks - Self.busyRanks)..<layer.ranks {
-                exchange(layer, origin, spare, layer.rank(at: place), &choice)
-            }
+            exchange(layer, origin, spare, &choice)
             guard choice.slot >= 0 else { break }
             if choice.other >= 0 {
                 shares.swap(choice.slot, choice.other, layer)
@@ -207,10 +204,16 @@ struct WeightedTransfers: ~Copyable {
             add(expert, level: layer.peak + WeightedShares.risk * layer.weight[slot], ranks: 1)
         }
         for index in slots..<(slots + 3) / 4 * 4 { (rest[index], loss[index]) = (.infinity, .infinity) }
+        var least = Float.infinity
+        for index in 0..<slots { least = min(least, rest[index]) }
         for place in 0..<gainers {
             let new = Int(gainer[place])
             let slope = slopes[place]
             let most = layer.load[new]
+            // What the idlest rank could gain without any loss.
+            guard level[place] > least, (level[place] - least) * (level[place] - least) > best.gain * slope else {
+                continue
+            }
             for chunk in stride(from: 0, to: slots, by: 4) {
                 let height = level[place] - vector(rest, chunk)
                 var moved = height * (1 / slope)
@@ -230,11 +233,11 @@ struct WeightedTransfers: ~Copyable {
         }
     }
 
-    /// Looks for a slot of one of the idlest ranks to exchange with one of a busy rank.
+    /// Looks for a slot of one of the idlest ranks to exchange with one of the busiest rank.
     private func exchange(
-        _ layer: borrowing LayerArrangement, _ origin: UnsafePointer<Int32>, _ spare: Int, _ busy: Int,
-        _ best: inout Choice
+        _ layer: borrowing LayerArrangement, _ origin: UnsafePointer<Int32>, _ spare: Int, _ best: inout Choice
     ) {
+        let busy = layer.busiest
         let first = layer.slots(of: busy).lowerBound
         for place in 0..<layer.room {
             let slot = first &+ place
@@ -251,7 +254,7 @@ struct WeightedTransfers: ~Copyable {
         }
         for place in 0..<min(Self.idleRanks, layer.ranks) {
             let partner = layer.rank(at: place)
-            let gap = layer.rankLoad[busy] - layer.rankLoad[partner]
+            let gap = layer.peak - layer.rankLoad[partner]
             guard gap > 0, layer.node(of: partner) == layer.node(of: busy) else { continue }
             for other in layer.slots(of: partner) {
                 let values = layer.expertOf[other] == origin[other] ? withStill : withMoved
