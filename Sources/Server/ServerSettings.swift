@@ -16,6 +16,8 @@ public struct ServerSettings: Sendable {
     public var reportsCache = false
     /// How many tokens of a stream go into one event, after the first.
     public var streamInterval = 1
+    /// Whether events of `/generate` hold what is new of `text` and `output_ids`, instead of everything so far.
+    public var streamsIncrementally = false
     /// How much a client may send, and how long it may take.
     public var limits = RequestLimits()
     /// How long running requests may take to end after the signal to stop.

@@ -51,6 +51,9 @@ struct ServeOptions: ParsableArguments {
             valueName: "tokens"))
     var streamInterval = 1
 
+    @Flag(help: "Events of /generate hold what is new of text and output_ids, instead of everything so far.")
+    var incrementalStreamingOutput = false
+
     @Option(help: ArgumentHelp("Seconds that running requests may take after Ctrl-C.", valueName: "seconds"))
     var shutdownTimeout = 30
 
@@ -106,6 +109,7 @@ extension ServerSettings {
         apiKey = options.apiKey
         reportsCache = options.enableCacheReport
         streamInterval = options.streamInterval
+        streamsIncrementally = options.incrementalStreamingOutput
         shutdownTimeout = .seconds(options.shutdownTimeout)
         limits.bodyBytes = options.maxRequestBytes
         limits.patience = .seconds(options.requestTimeout)
@@ -136,6 +140,7 @@ extension ServerSettings {
             "priority_scheduling_preemption_threshold": .int(engine.prioritySchedulingPreemptionThreshold),
             "enable_cache_report": .bool(reportsCache),
             "stream_interval": .int(streamInterval),
+            "incremental_streaming_output": .bool(streamsIncrementally),
             "random_seed": .int(Int(clamping: engine.randomSeed)),
             "log_level": .string(options.logLevel.rawValue),
             "tp_size": .int(1),

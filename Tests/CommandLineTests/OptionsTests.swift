@@ -57,7 +57,8 @@ import Testing
             "--enable-priority-scheduling", "--priority-scheduling-preemption-threshold", "10",
             "--quantization", "int4",
             "--expert-distribution-recorder-mode", "off",
-            "--expert-distribution-recorder-buffer-size", "-1", "--shutdown-timeout", "9", "--stream-interval", "7")
+            "--expert-distribution-recorder-buffer-size", "-1", "--shutdown-timeout", "9", "--stream-interval", "7",
+            "--incremental-streaming-output")
         #expect(command.engineOptions.modelPath == "folder")
         #expect(command.options.servedModelName == "name")
         #expect(command.options.apiKey == "k")
@@ -83,6 +84,7 @@ import Testing
         let arguments = ServerSettings(command.options, engine: command.engineOptions, modelPath: "a").arguments
         #expect(arguments["quantization"] == .string("int5"))
         #expect(arguments["stream_interval"] == .int(7))
+        #expect(arguments["incremental_streaming_output"] == .bool(true))
         #expect(configuration.recorder == nil)
         let recorder = try serve(
             "--expert-distribution-recorder-mode", "per_token", "--expert-distribution-recorder-buffer-size", "-1",

@@ -6,6 +6,7 @@ import Models
 import ServiceLifecycle
 import Synchronization
 import Testing
+import Text
 
 @testable import Server
 
@@ -65,6 +66,32 @@ import Testing
                 client.send(body: #"{"input_ids": [1], "stream": \#(stream)}"#)
                 let reply = try await offPool { client.read(until: stream ? "0\r\n\r\n" : "}}") }
                 #expect(reply.hasPrefix("HTTP/1.1 200"), "\(reply)")
+            }
+        }
+    }
+
+    @Test(
+        "an event holds everything so far, or what is new if the operator asks", .timeLimit(.minutes(1)),
+        arguments: [false, true])
+    func incremental(isIncremental: Bool) async throws {
+        let ids = try Fixture.ids("one two three")
+        let tokenizer = try Fixture.demo.get().tokenizer
+        let engine = ScriptedEngine { _ in .hanging([]) }
+        let change: (inout ServerSettings) -> Void = { $0.streamsIncrementally = isIncremental }
+        try await withServer(engine, change: change) { port in
+            let client = try RawClient(port: port)
+            defer { client.close() }
+            client.send(body: #"{"input_ids": [1], "rid": "a", "stream": true}"#)
+            try await eventually { engine.state.withLock { $0.open["a"] } != nil }
+            for count in 1...ids.count {
+                engine.state.withLock { $0.open["a"] }?.send(.token(id: ids[count - 1], logprobs: nil))
+                let text = try await offPool { client.read(until: "}}\n\n") }
+                let event = try #require(text.components(separatedBy: "data: ").last?.components(separatedBy: "\n\n"))
+                let json = try JSON(event[0])
+                let known = isIncremental ? count - 1..<count : 0..<count
+                #expect(json["output_ids"] == .array(ids[known].map { .number(Double($0)) }))
+                #expect(json["text"].text == tokenizer.decode(ids[known]))
+                #expect(json["meta_info"]["completion_tokens"] == .number(Double(count)))
             }
         }
     }
@@ -179,13 +206,16 @@ private final class RawClient: Sendable {
         // Little of a reply that is not read may be on its way.
         var buffer: Int32 = 4096
         setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &buffer, socklen_t(MemoryLayout<Int32>.size))
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = in_port_t(port).bigEndian
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        let (descriptor, size) = (descriptor, socklen_t(MemoryLayout<sockaddr_in>.size))
-        let result = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, size) }
+        // 127.0.0.1 as a sockaddr_in. Its members are not named: they are visible or not by which modules the compiler
+        // happens to have read before.
+        #if canImport(Darwin)
+            let family: [UInt8] = [16, UInt8(AF_INET)]
+        #else
+            let family = [UInt8(AF_INET), 0]
+        #endif
+        let address = family + [UInt8(port >> 8), UInt8(port & 255), 127, 0, 0, 1] + Array(repeating: 0, count: 8)
+        let result = address.withUnsafeBytes { bytes in
+            bytes.withMemoryRebound(to: sockaddr.self) { connect(descriptor, $0.baseAddress, socklen_t(bytes.count)) }
         }
         try #require(result == 0)
     }

@@ -22,7 +22,7 @@ struct GenerateRoute: Sendable {
             plan.requests, interval: body.stream ? state.settings.streamInterval : nil)
         let renderer = NativeRenderer(
             plan: plan, tokenizer: body.returnTextInLogprobs ? generator.text.tokenizer : nil,
-            routedExperts: body.routedExperts)
+            routedExperts: body.routedExperts, isIncremental: state.settings.streamsIncrementally)
         if body.stream { return try await batch.eventStream(for: context.channel, renderer) }
         let replies = try await batch.finished(for: context.channel).enumerated().map { index, output in
             renderer.reply(output, at: index)
@@ -31,11 +31,20 @@ struct GenerateRoute: Sendable {
     }
 }
 
-/// Writes native events: each holds everything so far.
+/// Writes native events: each holds everything so far, or of text and ids what is new.
 private struct NativeRenderer: EventRenderer {
     let plan: GenerationPlan
     let tokenizer: Tokenizer?
     let routedExperts: RoutedExpertsForm?
+    /// What of each item has been sent; nil where everything is sent again.
+    private var sent: [(textBytes: Int, ids: Int)]?
+
+    init(plan: GenerationPlan, tokenizer: Tokenizer?, routedExperts: RoutedExpertsForm?, isIncremental: Bool) {
+        self.plan = plan
+        self.tokenizer = tokenizer
+        self.routedExperts = routedExperts
+        sent = isIncremental ? Array(repeating: (0, 0), count: plan.requests.count) : nil
+    }
 
     func reply(_ output: TextOutput, at index: Int) -> GenerateResponse {
         GenerateResponse(output, for: plan.requests[index], logprobTokenizer: tokenizer, routedExperts: routedExperts)
@@ -45,6 +54,11 @@ private struct NativeRenderer: EventRenderer {
         for update in updates where !update.output.outputIDs.isEmpty || update.output.finish != nil {
             var reply = reply(update.output, at: update.index)
             if plan.isList { reply.index = update.index }
+            if let before = sent?[update.index] {
+                reply.text = update.output.text.suffix(afterUTF8: before.textBytes)
+                reply.outputIDs = Array(update.output.outputIDs.dropFirst(before.ids))
+                sent?[update.index] = (update.output.text.utf8.count, update.output.outputIDs.count)
+            }
             try events.append(reply)
         }
     }

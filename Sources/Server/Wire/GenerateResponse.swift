@@ -3,7 +3,7 @@
 internal import Engine
 internal import Text
 
-/// One generation's reply; in streams `text` and the lists are cumulative.
+/// One generation's reply; in streams `text` and the lists are cumulative, unless the server was started otherwise.
 struct GenerateResponse: Encodable {
     var text: String
     var outputIDs: [Int32]
