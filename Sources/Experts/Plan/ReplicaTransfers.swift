@@ -82,9 +82,8 @@ struct ReplicaTransfers: ~Copyable {
                 gaining = expert
             }
             guard replicas > 1, surplus[expert] >= 0 else { continue }
-            let rest = layer.load[expert] / Float(replicas - 1)
-            if rest < lightest {
-                lightest = rest
+            if layer.largerShare[expert] < lightest {
+                lightest = layer.largerShare[expert]
                 losing = expert
             }
         }

@@ -5,8 +5,8 @@
 //         Then the overload is brought down step by step (TransferStep). When no step helps, what was done on a few
 //         ranks is undone, and the transfers that this frees are spent anew; the best layer is kept. After G. Schrimpf
 //         et al., "Record breaking optimization results using the ruin and recreate principle" (2000).
-//         Where dispatch weights will share, all this is a start with a part of the transfers, whose even shares tremble
-//         least; WeightedTransfers spends the others.
+//         Where dispatch weights will share, replica counts and exchanges are a start with a part of the transfers, whose
+//         even shares tremble least; WeightedTransfers spends the others, on replicas too, which it can judge.
 
 /// Balancing under a limit of transfers, on the layers of one shape.
 struct TransferSearch: ~Copyable {
@@ -50,26 +50,26 @@ struct TransferSearch: ~Copyable {
     ///   - effort: what may be spent, in units of about a nanosecond.
     ///   - isWeighted: whether the peak under dispatch weights counts; loads are then those afterwards.
     func improve(limit: Float, most: Int, effort: Int, isWeighted: Bool) {
-        layer.weighAll()
         origin.update(from: layer.expertOf, count: layer.ranks * layer.stride)
         layer.settleHomes()
         let part = Int(Double(most) * Self.replicaPart)
         replicas.move(in: layer, most: part)
         guard isWeighted else { return search(limit: limit, most: most, effort: effort) }
-        search(limit: limit, most: part, effort: effort / 3)
-        weighted.lower(layer, origin: origin, limit: limit, most: most, effort: effort - effort / 3)
+        var work = effort / 2
+        descend(limit: limit, most: part, by: .exchanges, work: &work)
+        weighted.lower(layer, origin: origin, limit: limit, most: most, effort: effort / 2)
     }
 
     /// Descends, undoes and descends anew; leaves the best.
     private func search(limit: Float, most: Int, effort: Int) {
         var work = effort
-        descend(limit: limit, most: most, isThorough: false, work: &work)
+        descend(limit: limit, most: most, by: .exchangesFirst, work: &work)
         var least = TransferStep.overload(layer)
         layer.writeSlots(best)
         var state: UInt64 = 0x9E37_79B9_7F4A_7C15
         while layer.peak > limit, work > 0 {
             ruin(&state)
-            descend(limit: limit, most: most, isThorough: true, work: &work)
+            descend(limit: limit, most: most, by: .all, work: &work)
             if TransferStep.overload(layer) < least, layer.transfers(from: origin) <= most {
                 least = TransferStep.overload(layer)
                 layer.writeSlots(best)
@@ -83,11 +83,10 @@ struct TransferSearch: ~Copyable {
     func share() { weighted.share(layer) }
 
     /// Takes the best step until none helps.
-    private func descend(limit: Float, most: Int, isThorough: Bool, work: inout Int) {
+    private func descend(limit: Float, most: Int, by kinds: TransferStep.Kinds, work: inout Int) {
         var spare = most - layer.transfers(from: origin)
         while layer.peak > limit, work > 0, spare >= 0 {
-            let choice = step.best(
-                for: layer, origin: origin, spare: spare, isThorough: isThorough, work: &work)
+            let choice = step.best(for: layer, origin: origin, spare: spare, of: kinds, work: &work)
             guard choice.slot >= 0 else { return }
             choice.apply(to: layer)
             spare = most - layer.transfers(from: origin)

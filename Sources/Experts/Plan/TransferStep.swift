@@ -73,6 +73,16 @@ struct TransferStep: ~Copyable {
         withStill.deallocate()
     }
 
+    /// Which kinds of change are looked for.
+    enum Kinds {
+        /// Exchanges of slots.
+        case exchanges
+        /// Exchanges, and where none helps replacements of replicas.
+        case exchangesFirst
+        /// Both.
+        case all
+    }
+
     /// A change that was found.
     struct Choice {
         /// By how much the overload falls, times what it is worth.
@@ -121,17 +131,17 @@ struct TransferStep: ~Copyable {
     ///   - layer: left as it is.
     ///   - origin: the expert in each slot before any transfer; `[G, stride]`.
     ///   - spare: transfers that are left.
-    ///   - isThorough: whether replicas are looked at even if an exchange helps.
+    ///   - kinds: which to look for.
     ///   - work: what may be spent, in units of about a nanosecond; counted down.
     /// - Returns: the change; slot -1 where none helps.
     func best(
-        for layer: borrowing LayerArrangement, origin: UnsafePointer<Int32>, spare: Int, isThorough: Bool,
+        for layer: borrowing LayerArrangement, origin: UnsafePointer<Int32>, spare: Int, of kinds: Kinds,
         work: inout Int
     ) -> Choice {
         var best = Choice(gain: Self.leastGain)
         work &-= exchangeCost
         exchange(layer, origin, spare, &best)
-        guard isThorough || best.slot < 0 else { return best }
+        guard kinds == .all || kinds == .exchangesFirst && best.slot < 0 else { return best }
         work &-= replicaCost
         let replicas = listReplicas(layer)
         relieve(layer, origin, spare, replicas, &best)

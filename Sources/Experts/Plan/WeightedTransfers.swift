@@ -16,14 +16,12 @@ struct WeightedTransfers: ~Copyable {
     private static let rounds = 3
     /// Steps in a row that may turn out to help nothing.
     private static let patience = 2
-    /// Exchanges are looked for between the busiest rank and so many of the idlest.
-    private static let idleRanks = 2
     /// How fast the price of moving tokens rises on one rank.
     private static let slope = 1 + WeightedShares.risk
 
     private let shares: WeightedShares
     private let stepCost: Int
-    /// The best slots so far; `[P]`.
+    /// The best slots so far; `[G, stride]`.
     private let best: UnsafeMutablePointer<Int32>
     /// Slots that may change, what their ranks carry without them, and what their going costs elsewhere; `[P]` each,
     /// padded to whole vectors.
@@ -47,7 +45,7 @@ struct WeightedTransfers: ~Copyable {
     init(experts: Int, slots: Int, ranks: Int, stride: Int) {
         shares = WeightedShares(experts: experts, slots: slots, ranks: ranks, stride: stride)
         stepCost = 100 + 2 * slots
-        best = .allocate(capacity: slots)
+        best = .allocate(capacity: ranks * stride)
         slotOf = .allocate(capacity: slots)
         rest = .allocate(capacity: slots + 3)
         loss = .allocate(capacity: slots + 3)
@@ -102,16 +100,16 @@ struct WeightedTransfers: ~Copyable {
     ) {
         var work = effort
         var count = shares.share(layer)
-        layer.writeSlots(best)
-        var least = unevenness(layer)
+        best.update(from: layer.expertOf, count: layer.ranks * layer.stride)
+        var state = state(of: layer)
+        var least = state.unevenness
         var idle = 0
-        while idle < Self.patience, work > 0 {
-            guard layer.peak > limit else { break }
+        while idle < Self.patience, work > 0, layer.rankLoad[state.busiest] > limit {
             work &-= stepCost
             let spare = most - layer.transfers(from: origin)
             var choice = Choice(gain: Self.leastGain)
-            replicate(layer, origin, spare, count, &choice)
-            exchange(layer, origin, spare, &choice)
+            replicate(layer, origin, spare, count, to: state.busiest, &choice)
+            exchange(layer, origin, spare, state, &choice)
             guard choice.slot >= 0 else { break }
             if choice.other >= 0 {
                 shares.swap(choice.slot, choice.other, layer)
@@ -119,28 +117,40 @@ struct WeightedTransfers: ~Copyable {
                 shares.replace(choice.slot, by: choice.expert, &count, layer)
             }
             for _ in 0..<Self.rounds { shares.pour(count, layer) }
-            layer.addUpAll()
-            let found = unevenness(layer)
-            if found < least - Self.leastGain {
-                least = found
-                layer.writeSlots(best)
+            state = self.state(of: layer)
+            if state.unevenness < least - Self.leastGain {
+                least = state.unevenness
+                best.update(from: layer.expertOf, count: layer.ranks * layer.stride)
                 idle = 0
             } else {
                 idle += 1
             }
         }
-        layer.setSlots(best)
+        guard idle > 0 else { return layer.addUpAll() }
+        layer.expertOf.update(from: best, count: layer.ranks * layer.stride)
+        layer.countReplicas()
         shares.share(layer)
     }
 
-    /// What counts, beyond a constant.
-    private func unevenness(_ layer: borrowing LayerArrangement) -> Float {
+    /// What counts, beyond a constant, and where a step begins; found without sorting the ranks.
+    private struct State {
+        var unevenness: Float
+        var busiest = 0
+        var idlest = 0
+    }
+
+    private func state(of layer: borrowing LayerArrangement) -> State {
+        var state = State(unevenness: 0)
         var (loads, squares): (Float, Float) = (0, 0)
         for rank in 0..<layer.ranks {
-            loads += (layer.rankLoad[rank] - 1) * (layer.rankLoad[rank] - 1)
+            let load = layer.rankLoad[rank]
+            if load > layer.rankLoad[state.busiest] { state.busiest = rank }
+            if load < layer.rankLoad[state.idlest] { state.idlest = rank }
+            loads += (load - 1) * (load - 1)
             for slot in layer.slots(of: rank) { squares += layer.weight[slot] * layer.weight[slot] }
         }
-        return loads + WeightedShares.risk * squares
+        state.unevenness = loads + WeightedShares.risk * squares
+        return state
     }
 
     /// The level at which an expert's ranks stand, and on how many of them it has tokens.
@@ -167,7 +177,7 @@ struct WeightedTransfers: ~Copyable {
     /// Looks for a replica to give way to one of another expert.
     private func replicate(
         _ layer: borrowing LayerArrangement, _ origin: UnsafePointer<Int32>, _ spare: Int, _ count: Int,
-        _ best: inout Choice
+        to busiest: Int, _ best: inout Choice
     ) {
         var (slots, gainers) = (0, 0)
         func add(_ slot: Int, loss its: Float) {
@@ -198,10 +208,11 @@ struct WeightedTransfers: ~Copyable {
         for rank in 0..<layer.ranks {
             for slot in layer.slots(of: rank) where shares.isTwin(slot) { add(slot, loss: 0) }
         }
-        for slot in layer.slots(of: layer.busiest) {
+        let peak = layer.rankLoad[busiest]
+        for slot in layer.slots(of: busiest) {
             let expert = Int(layer.expertOf[slot])
             guard !shares.isSpread(expert), layer.weight[slot] * Float(layer.room) > 1 else { continue }
-            add(expert, level: layer.peak + WeightedShares.risk * layer.weight[slot], ranks: 1)
+            add(expert, level: peak + WeightedShares.risk * layer.weight[slot], ranks: 1)
         }
         for index in slots..<(slots + 3) / 4 * 4 { (rest[index], loss[index]) = (.infinity, .infinity) }
         var least = Float.infinity
@@ -233,11 +244,14 @@ struct WeightedTransfers: ~Copyable {
         }
     }
 
-    /// Looks for a slot of one of the idlest ranks to exchange with one of the busiest rank.
+    /// Looks for a slot of the idlest rank to exchange with one of the busiest.
     private func exchange(
-        _ layer: borrowing LayerArrangement, _ origin: UnsafePointer<Int32>, _ spare: Int, _ best: inout Choice
+        _ layer: borrowing LayerArrangement, _ origin: UnsafePointer<Int32>, _ spare: Int, _ state: State,
+        _ best: inout Choice
     ) {
-        let busy = layer.busiest
+        let (busy, partner) = (state.busiest, state.idlest)
+        let gap = layer.rankLoad[busy] - layer.rankLoad[partner]
+        guard gap > 0, layer.node(of: partner) == layer.node(of: busy) else { return }
         let first = layer.slots(of: busy).lowerBound
         for place in 0..<layer.room {
             let slot = first &+ place
@@ -252,28 +266,23 @@ struct WeightedTransfers: ~Copyable {
             height[place] = its.level - WeightedShares.risk * layer.weight[slot]
             slopeOf[place] = Self.slope * its.all / (its.all - 1)
         }
-        for place in 0..<min(Self.idleRanks, layer.ranks) {
-            let partner = layer.rank(at: place)
-            let gap = layer.peak - layer.rankLoad[partner]
-            guard gap > 0, layer.node(of: partner) == layer.node(of: busy) else { continue }
-            for other in layer.slots(of: partner) {
-                let values = layer.expertOf[other] == origin[other] ? withStill : withMoved
-                for chunk in stride(from: 0, to: layer.stride, by: 4) {
-                    let moved = vector(layer.weight, first &+ chunk) - layer.weight[other]
-                    // More of an expert's tokens flow where it comes to.
-                    let height = vector(height, chunk) - layer.rankLoad[partner] - moved
-                    let slope = vector(slopeOf, chunk)
-                    var flow = height / slope
-                    flow.replace(with: vector(left, chunk), where: flow .> vector(left, chunk))
-                    flow.replace(with: 0, where: flow .< 0)
-                    let gains =
-                        (2 * moved * (gap - moved) + flow * (2 * height - slope * flow)) * vector(values, chunk)
-                    guard any(gains .> best.gain) else { continue }
-                    for lane in 0..<min(4, layer.room - chunk) where gains[lane] > best.gain {
-                        let slot = first &+ chunk &+ lane
-                        guard !layer.clashes(slot, of: busy, other, of: partner) else { continue }
-                        best = Choice(gain: gains[lane], slot: slot, other: other)
-                    }
+        for other in layer.slots(of: partner) {
+            let values = layer.expertOf[other] == origin[other] ? withStill : withMoved
+            for chunk in stride(from: 0, to: layer.stride, by: 4) {
+                let moved = vector(layer.weight, first &+ chunk) - layer.weight[other]
+                // More of an expert's tokens flow where it comes to.
+                let height = vector(height, chunk) - layer.rankLoad[partner] - moved
+                let slope = vector(slopeOf, chunk)
+                var flow = height / slope
+                flow.replace(with: vector(left, chunk), where: flow .> vector(left, chunk))
+                flow.replace(with: 0, where: flow .< 0)
+                let gains =
+                    (2 * moved * (gap - moved) + flow * (2 * height - slope * flow)) * vector(values, chunk)
+                guard any(gains .> best.gain) else { continue }
+                for lane in 0..<min(4, layer.room - chunk) where gains[lane] > best.gain {
+                    let slot = first &+ chunk &+ lane
+                    guard !layer.clashes(slot, of: busy, other, of: partner) else { continue }
+                    best = Choice(gain: gains[lane], slot: slot, other: other)
                 }
             }
         }
