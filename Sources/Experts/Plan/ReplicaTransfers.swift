@@ -49,11 +49,10 @@ struct ReplicaTransfers: ~Copyable {
         }
         guard moves > 0 else { return }
         layer.weighAll()
-        let slots = listSlots(layer)
-        for _ in 0..<moves {
-            guard let gaining = heaviest(layer, count) else { break }
-            surplus[gaining] += 1
-            place(gaining, in: layer, slots)
+        var slots = listSlots(layer)
+        while let gaining = heaviest(layer, count) {
+            for _ in surplus[gaining]..<0 { place(gaining, in: layer, &slots) }
+            surplus[gaining] = 0
         }
         layer.countReplicas()
     }
@@ -117,14 +116,20 @@ struct ReplicaTransfers: ~Copyable {
         return best
     }
 
-    /// Puts an expert in the place of one with too many replicas, where the load is least.
-    private func place(_ gaining: Int, in layer: borrowing LayerArrangement, _ slots: Int) {
+    /// Puts an expert in the place of one with too many replicas, where the load is least; strikes slots of those that
+    /// no longer have too many.
+    private func place(_ gaining: Int, in layer: borrowing LayerArrangement, _ slots: inout Int) {
+        let listed = slots
+        slots = 0
         var best = -1
         var least = Float.infinity
-        for index in 0..<slots {
+        for index in 0..<listed {
             let (slot, rank) = (Int(slotOf[index]), Int(rankOf[index]))
+            guard surplus[Int(layer.expertOf[slot])] > 0 else { continue }
+            (slotOf[slots], rankOf[slots]) = (slotOf[index], rankOf[index])
+            slots &+= 1
             let left = layer.rankLoad[rank] - layer.weight[slot]
-            guard left < least, surplus[Int(layer.expertOf[slot])] > 0, layer.mayHold(rank, gaining),
+            guard left < least, layer.mayHold(rank, gaining),
                 !layer.holds(rank: rank, expert: gaining)
             else { continue }
             least = left

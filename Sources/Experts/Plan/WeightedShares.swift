@@ -12,7 +12,7 @@ struct WeightedShares: ~Copyable {
     /// How much the squares of shares count beside those of rank loads: what the next window adds to a rank grows with
     /// them. About the square of 5 % noise, times what makes the busiest of some dozen ranks stand out.
     static let risk: Float = 0.05
-    private static let firstRounds = 4
+    private static let firstRounds = 2
     private static let unlinked: Int32 = -2
 
     /// The first slot of each expert, -1 before it is met, and the next of the same on another rank or -1; `[E]` and
@@ -177,22 +177,26 @@ struct WeightedShares: ~Copyable {
         let load = layer.load[expert]
         let other = Int(next[start])
         if other >= 0, next[other] < 0 { return pour(load, start, other, layer) }
+        var (sum, count, highest) = (load * (1 + Self.risk), Float(0), -Float.infinity)
         var slot = start
         while slot >= 0 {
-            layer.rankLoad[rank(of: slot)] -= layer.weight[slot]
+            let rank = rank(of: slot)
+            let rest = layer.rankLoad[rank] - layer.weight[slot]
+            layer.rankLoad[rank] = rest
+            (sum, count, highest) = (sum + rest, count + 1, max(highest, rest))
             slot = Int(next[slot])
         }
+        var level = sum / count
         // Ranks above the level drop out, which lowers it, until all that are left lie below.
-        var level = Float.infinity
-        while true {
-            var (sum, count) = (load * (1 + Self.risk), Float(0))
+        while highest >= level {
+            (sum, count, highest) = (load * (1 + Self.risk), 0, -.infinity)
             slot = start
             while slot >= 0 {
-                let load = layer.rankLoad[rank(of: slot)]
-                if load < level { (sum, count) = (sum + load, count + 1) }
+                let rest = layer.rankLoad[rank(of: slot)]
+                if rest < level { (sum, count, highest) = (sum + rest, count + 1, max(highest, rest)) }
                 slot = Int(next[slot])
             }
-            guard count > 0, sum / count < level else { break }
+            guard count > 0 else { break }
             level = sum / count
         }
         slot = start
