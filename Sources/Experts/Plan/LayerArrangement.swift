@@ -269,10 +269,10 @@ struct LayerArrangement: ~Copyable {
         rankLoad[rank] = sum
     }
 
-    /// Makes rank loads those of the weights; quick where that changes the order little.
+    /// Makes rank loads those of the weights.
     func addUpAll() {
         for rank in 0..<ranks { addUp(rank) }
-        for place in 0..<ranks { restoreOrder(of: rank(at: place), among: place + 1) }
+        sortRanks()
     }
 
     /// Orders all ranks; equal loads by rank.
@@ -289,10 +289,8 @@ struct LayerArrangement: ~Copyable {
         for place in 0..<ranks { standing[Int(order[place])] = Int32(truncatingIfNeeded: place) }
     }
 
-    private func restoreOrder(of rank: Int) { restoreOrder(of: rank, among: ranks) }
-
-    /// Moves a rank to its place among the first `count` places of the order.
-    private func restoreOrder(of rank: Int, among count: Int) {
+    /// Moves a rank to its place in the order.
+    private func restoreOrder(of rank: Int) {
         let its = rankLoad[rank]
         var place = Int(standing[rank])
         while place > 0, rankLoad[Int(order[place - 1])] > its {
@@ -300,7 +298,7 @@ struct LayerArrangement: ~Copyable {
             standing[Int(order[place])] = Int32(truncatingIfNeeded: place)
             place -= 1
         }
-        while place + 1 < count, rankLoad[Int(order[place + 1])] < its {
+        while place + 1 < ranks, rankLoad[Int(order[place + 1])] < its {
             order[place] = order[place + 1]
             standing[Int(order[place])] = Int32(truncatingIfNeeded: place)
             place += 1
