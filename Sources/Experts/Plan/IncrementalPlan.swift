@@ -15,7 +15,8 @@ public struct IncrementalGoal: Sendable, Equatable {
     /// there are to measure it from.
     public var noise: Double
     /// Most to spend on a layer per slot, in units of about a nanosecond. Counted, so that plans do not depend on the
-    /// clock. After a jump of the load more of it buys balance; after a drift the default is enough.
+    /// clock. After a jump of the load more of it buys balance where replicas share evenly; after a drift, or by weight,
+    /// the default is enough.
     public var effort: Int
 
     /// Whether replicas will share tokens by `DispatchWeights`, whose peak then counts; else evenly.
