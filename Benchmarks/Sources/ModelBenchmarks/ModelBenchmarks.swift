@@ -71,7 +71,7 @@ final class Session {
             file: "config.json")
         workspace = Workspace(configuration, tokens: 512, logitRows: 16)
         let pages = 16 * Self.context / KVCache.pageSize
-        cache = KVCache(layers: configuration.layers, pages: pages, shape: configuration.cacheShape)
+        cache = KVCache(layers: configuration.layers, pages: pages, shape: configuration.cacheShape(.float32))
         counts = .allocate(capacity: configuration.layers * configuration.experts)
         integers = .allocate(capacity: 4 * 512 + pages)
         for page in 0..<pages { integers[4 * 512 + page] = Int32(page) }
