@@ -36,14 +36,14 @@ private struct NativeRenderer: EventRenderer {
     let plan: GenerationPlan
     let tokenizer: Tokenizer?
     let routedExperts: RoutedExpertsForm?
-    /// What of each item has been sent; nil where everything is sent again.
-    private var sent: [(textBytes: Int, ids: Int)]?
+    /// Nil where everything is sent again.
+    private var progress: StreamProgress?
 
     init(plan: GenerationPlan, tokenizer: Tokenizer?, routedExperts: RoutedExpertsForm?, isIncremental: Bool) {
         self.plan = plan
         self.tokenizer = tokenizer
         self.routedExperts = routedExperts
-        sent = isIncremental ? Array(repeating: (0, 0), count: plan.requests.count) : nil
+        progress = isIncremental ? StreamProgress(count: plan.requests.count, samples: 1, reportsCache: false) : nil
     }
 
     func reply(_ output: TextOutput, at index: Int) -> GenerateResponse {
@@ -54,10 +54,9 @@ private struct NativeRenderer: EventRenderer {
         for update in updates where !update.output.outputIDs.isEmpty || update.output.finish != nil {
             var reply = reply(update.output, at: update.index)
             if plan.isList { reply.index = update.index }
-            if let before = sent?[update.index] {
-                reply.text = update.output.text.suffix(afterUTF8: before.textBytes)
-                reply.outputIDs = Array(update.output.outputIDs.dropFirst(before.ids))
-                sent?[update.index] = (update.output.text.utf8.count, update.output.outputIDs.count)
+            if let news = progress?.take(update) {
+                reply.text = news.text
+                reply.outputIDs = Array(news.ids)
             }
             try events.append(reply)
         }

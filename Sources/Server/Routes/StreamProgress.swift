@@ -1,4 +1,4 @@
-// StreamProgress: what of each cumulative output has been sent, so that OpenAI chunks carry only what is new.
+// StreamProgress: what of each cumulative output has been sent, so that events carry only what is new.
 
 internal import Engine
 
@@ -9,6 +9,7 @@ struct StreamProgress: Sendable {
         /// Whether this is the first of its choice.
         var isFirst: Bool
         var text: String
+        var ids: ArraySlice<Int32>
         var logprobs: [PositionLogprobs]
         var isFinal: Bool
 
@@ -19,6 +20,7 @@ struct StreamProgress: Sendable {
     private struct Sent {
         var hasBegun = false
         var textBytes = 0
+        var ids = 0
         var logprobs = 0
     }
 
@@ -44,9 +46,10 @@ struct StreamProgress: Sendable {
         latest[index] = output
         let news = News(
             isFirst: !sent[index].hasBegun, text: output.text.suffix(afterUTF8: sent[index].textBytes),
+            ids: output.outputIDs.dropFirst(sent[index].ids),
             logprobs: Array(output.outputLogprobs.dropFirst(sent[index].logprobs)), isFinal: output.finish != nil)
         sent[index] = Sent(
-            hasBegun: true, textBytes: output.text.utf8.count,
+            hasBegun: true, textBytes: output.text.utf8.count, ids: output.outputIDs.count,
             logprobs: output.outputLogprobs.count)
         return news
     }

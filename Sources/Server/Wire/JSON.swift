@@ -151,22 +151,20 @@ public enum JSONValue: Encodable, Sendable, Equatable {
 
     /// Writes the value, keys in alphabetical order; NaN and infinity become null.
     public func encode(to encoder: any Encoder) throws {
-        if case .object(let values) = self {
+        switch self {
+        case .null:
+            var container = encoder.singleValueContainer()
+            try container.encodeNil()
+        case .bool(let value): try value.encode(to: encoder)
+        case .int(let value): try value.encode(to: encoder)
+        case .double(let value): try (value.isFinite ? value : nil).encode(to: encoder)
+        case .string(let value): try value.encode(to: encoder)
+        case .array(let values): try values.encode(to: encoder)
+        case .object(let values):
             var container = encoder.container(keyedBy: AnyKey.self)
             for (key, value) in values.sorted(by: { $0.key < $1.key }) {
                 try container.encode(value, forKey: AnyKey(stringValue: key))
             }
-            return
-        }
-        var container = encoder.singleValueContainer()
-        switch self {
-        case .null: try container.encodeNil()
-        case .bool(let value): try container.encode(value)
-        case .int(let value): try container.encode(value)
-        case .double(let value): try value.isFinite ? container.encode(value) : container.encodeNil()
-        case .string(let value): try container.encode(value)
-        case .array(let values): try container.encode(values)
-        case .object: break
         }
     }
 }

@@ -171,15 +171,6 @@ private struct JSONObjectWriter<Key: CodingKey>: KeyedEncodingContainerProtocol 
     func encode(_ value: Double, forKey key: Key) throws { try self.value(for: key).encode(value) }
     func encode(_ value: Float, forKey key: Key) throws { try self.value(for: key).encode(value) }
     func encode(_ value: Int, forKey key: Key) { self.value(for: key).encode(value) }
-    func encode(_ value: Int8, forKey key: Key) { self.value(for: key).encode(value) }
-    func encode(_ value: Int16, forKey key: Key) { self.value(for: key).encode(value) }
-    func encode(_ value: Int32, forKey key: Key) { self.value(for: key).encode(value) }
-    func encode(_ value: Int64, forKey key: Key) { self.value(for: key).encode(value) }
-    func encode(_ value: UInt, forKey key: Key) { self.value(for: key).encode(value) }
-    func encode(_ value: UInt8, forKey key: Key) { self.value(for: key).encode(value) }
-    func encode(_ value: UInt16, forKey key: Key) { self.value(for: key).encode(value) }
-    func encode(_ value: UInt32, forKey key: Key) { self.value(for: key).encode(value) }
-    func encode(_ value: UInt64, forKey key: Key) { self.value(for: key).encode(value) }
     func encode(_ value: some Encodable, forKey key: Key) throws { try self.value(for: key).encode(value) }
 
     func nestedContainer<NestedKey: CodingKey>(
