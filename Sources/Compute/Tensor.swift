@@ -197,6 +197,8 @@ public struct Matrix: Sendable {
     public let dtype: DType
     /// How exactly the elements are kept and multiplied.
     public let precision: WeightPrecision
+    /// Whether bfloat16 lies in twelve bits a weight, of which it is read back bit for bit.
+    public let isCompressed: Bool
     let storage: Storage
 
     /// Bytes from one matrix to the next.

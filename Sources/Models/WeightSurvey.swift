@@ -25,12 +25,13 @@ public struct WeightSurvey: Sendable {
     ///   - configuration: the model's numbers.
     ///   - source: where its weights are; nil supposes that all are there, in bfloat16 or as `configuration` says.
     ///   - precision: how exactly matrices are kept.
+    ///   - instructionSet: of the CPU backend that will lay them out; nil for the best.
     ///   - mostProblems: ends the survey when so many have been found.
     public init(
         _ configuration: ModelConfiguration, of source: (any WeightSource)?, precision: WeightPrecision = .stored,
-        mostProblems: Int = 1
+        instructionSet: String? = nil, mostProblems: Int = 1
     ) {
-        let layout = CPULayoutSize()
+        let layout = CPULayoutSize(instructionSet: instructionSet)
         let inspector = Inspector(
             source, dtype: configuration.dtype == .float32 ? .float32 : .bfloat16, most: mostProblems)
         let loader = WeightLoader(inspector, backend: layout, precision: precision)

@@ -111,19 +111,25 @@ private func contents(_ matrix: Matrix, on backend: CPUBackend) -> [[Float]] {
         }
     }
 
-    @Test("layouts take the memory that they were said to take") func sizes() throws {
-        let backend = try #require(CPUBackend(threads: 1))
+    @Test(
+        "layouts take the memory that they were said to take", arguments: instructionSets, WeightPrecision.allCases)
+    func sizes(instructionSet: String, precision: WeightPrecision) throws {
+        let backend = try makeBackend(instructionSet)
+        defer { backend.stop() }
         var generator = SeededGenerator(seed: 63)
-        let size = CPULayoutSize()
+        let size = CPULayoutSize(instructionSet: instructionSet)
         var expected = 0.0
         for dtype in DType.weights {
-            let weight = try TestWeight(dtype, shape: [19, 5], using: &generator)
-            let pair = [[TensorRows(weight.tensor), TensorRows(weight.tensor)]]
-            for gated in [false, true] {
-                let matrix = backend.makeMatrix(pair, gated: gated)
-                let said = size.makeMatrix(pair, gated: gated)
-                #expect(said.outputs == matrix.outputs && said.dtype == matrix.dtype)
-                expected += Double(matrix.storage.bytes.count)
+            for inputs in [5, 64, 292] {
+                let weight = try TestWeight(dtype, shape: [19, inputs], using: &generator)
+                let pair = [[TensorRows(weight.tensor), TensorRows(weight.tensor)]]
+                for gated in [false, true] {
+                    let matrix = backend.makeMatrix(pair, gated: gated, precision: precision)
+                    let said = size.makeMatrix(pair, gated: gated, precision: precision)
+                    #expect(said.outputs == matrix.outputs && said.dtype == matrix.dtype)
+                    #expect(said.isCompressed == matrix.isCompressed)
+                    expected += Double(matrix.storage.bytes.count)
+                }
             }
         }
         #expect(size.bytes == expected)

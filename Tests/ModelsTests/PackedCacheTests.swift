@@ -91,6 +91,33 @@ import Testing
         for precision in WeightPrecision.allCases { #expect(try test.load(precision).outcome == .mapped) }
     }
 
+    @Test("weights of too many sizes to be compressed are used without a file, which says why")
+    func misfit() throws {
+        let test = try Case()
+        let compresses = try #require(CPUBackend(threads: 1)).device.instructionSet == "avx512bf16"
+        var bytes = try Data(contentsOf: test.shard)
+        var generator = SeededGenerator(seed: 7)
+        let header = bytes.prefix(8).enumerated().reduce(0) { $0 | Int($1.element) << (8 * $1.offset) } + 8
+        // High bytes of any number below infinity.
+        for index in stride(from: bytes.startIndex + header + 1, to: bytes.endIndex, by: 2) {
+            bytes[index] = UInt8.random(in: 0..<0x7F, using: &generator)
+        }
+        try bytes.write(to: test.shard)
+        for precision in [WeightPrecision.stored, .bfloat16] {
+            let outcome = try test.load(precision).outcome
+            if precision == .bfloat16, compresses {
+                guard case .unused(let why) = outcome else {
+                    Issue.record("\(outcome)")
+                    continue
+                }
+                #expect(why.contains("too many sizes"))
+            } else {
+                #expect(outcome == .written(why: "no such file"))
+            }
+        }
+        _ = try test.file()
+    }
+
     @Test(
         "a file that was cut off, lengthened, emptied or overwritten is remade",
         arguments: ["cut", "header", "longer", "empty", "other", "folder"])

@@ -14,7 +14,8 @@
 // [32 inputs][32] bytes, in the order that the instruction set reads best. INT5: 32 floats, the units of scales; for each
 // group 32 scales of a byte, then [5][32] words of three inputs in each half, even ones in the lower, odd ones in the upper,
 // five bits for each, the first lowest; the top bits of the halves of the five words, the first highest, are the group's
-// last two inputs. Codes of five bits stand for numbers that are closer to one another near zero (kernels/vector.h).
+// last two inputs. Codes of five bits stand for numbers that are closer to one another near zero (kernels/vector.h). BF12: what
+// BF16 holds, bit for bit, in three quarters of the bytes, for a multiple of four inputs (kernels/bf12.h).
 #pragma once
 
 #include <stdbool.h>
@@ -33,9 +34,14 @@ enum { CPU_GROUP = 32, CPU_INT5_WORDS = 5 };
 /// The most tokens, and heads of each, that an item of latent attention computes.
 enum { CPU_LATENT_TOKENS = 8, CPU_LATENT_HEADS = 16 };
 
-/// The last three are of panels only, and meet inputs that are rounded to bf16 (cpu_narrow_args); the panels of CPU_PAIRS are
-/// those of CPU_BF16.
-typedef enum { CPU_F32 = 0, CPU_BF16 = 1, CPU_F16 = 2, CPU_E4M3 = 3, CPU_INT8 = 4, CPU_INT5 = 5, CPU_PAIRS = 6 } cpu_type;
+/// The most inputs that panels of CPU_BF12 have room for.
+enum { CPU_BF12_INPUTS = 1 << 18 };
+
+/// The last four are of panels only, and meet inputs that are rounded to bf16 (cpu_narrow_args); the panels of CPU_PAIRS are
+/// those of CPU_BF16, and CPU_BF12 holds the same in fewer bits.
+typedef enum {
+    CPU_F32 = 0, CPU_BF16 = 1, CPU_F16 = 2, CPU_E4M3 = 3, CPU_INT8 = 4, CPU_INT5 = 5, CPU_PAIRS = 6, CPU_BF12 = 7
+} cpu_type;
 
 typedef void (*cpu_kernel)(const void *args, ptrdiff_t begin, ptrdiff_t end);
 
@@ -52,8 +58,10 @@ typedef struct {
     const cpu_row *rows;  // [panels * 32], one for each output; transposed: [inputs], one for each input
     void *panels;
     ptrdiff_t inputs, outputs;
-    cpu_type type;    // of the panels: CPU_F32, CPU_BF16 (transposed: of rows of BF16), or, unless transposed, CPU_INT8, CPU_INT5
+    cpu_type type;    // of the panels: CPU_F32, CPU_BF16 (transposed: of rows of BF16), or, unless transposed, CPU_INT8, CPU_INT5,
+                      // CPU_BF12
     bool transposed;  // whether a row holds the weights of one input
+    bool *misfits;    // CPU_BF12: becomes true if a panel does not hold its rows, whose exponents differ too much
 } cpu_pack_args;
 
 /// Gathers embedding rows. Items: tokens.
@@ -83,7 +91,7 @@ typedef struct {
 } cpu_clamp_args;
 
 /// Rounds to bf16, to the nearest and to even: `narrow_inputs` numbers to a word, in bf16 if two (half a word that is left over
-/// is zero), as a float if one. Products over CPU_PAIRS, CPU_INT8 and CPU_INT5 read words where others read floats: their x and
+/// is zero), as a float if one. Products over CPU_PAIRS, CPU_BF12, CPU_INT8 and CPU_INT5 read words where others read floats: their x and
 /// x_stride are in words. Items: rows.
 typedef struct {
     const float *x;  // [rows, x_stride]
@@ -267,6 +275,7 @@ typedef struct {
     cpu_kernel pack, embed, norm, clamp, narrow, linear, gated, head_linear, expert_gate_up, expert_down, combine, rope, attention, latent_store, latent_attention,
         latent_rows, latent_expand, expanded_attention, rows, exponentials,
         probe_read, probe_multiply_add, probe_pairs;
+    bool has_bf12;               // whether panels of CPU_BF12 are packed and multiplied
     ptrdiff_t narrow_inputs;     // numbers in a word that `narrow` writes
     ptrdiff_t probe_operations;  // floating-point operations in one item of probe_multiply_add
 } cpu_kernels;

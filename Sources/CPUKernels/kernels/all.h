@@ -7,7 +7,13 @@
 
 #include "vector.h"
 
+#include "bf12.h"
+
 #include "pack.h"
+
+#include "tiles.h"
+
+#include "pairs.h"
 
 #include "linear.h"
 
@@ -53,6 +59,9 @@ const cpu_kernels KERNELS = {
     .probe_multiply_add = probe_multiply_add,
 #ifdef MADD_PAIRS
     .probe_pairs = probe_pairs,
+#endif
+#ifdef MADD_PAIRS
+    .has_bf12 = true,
 #endif
     .narrow_inputs = STEP_INPUTS,
     .probe_operations = 2 * CPU_LANES * PROBE_CHAINS,

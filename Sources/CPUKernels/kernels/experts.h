@@ -17,7 +17,7 @@ INLINE int gather(const cpu_expert_args *a, ptrdiff_t block, ptrdiff_t *i, ptrdi
 INLINE void expert_panels(const cpu_expert_args *a, ptrdiff_t begin, ptrdiff_t end, bool gated) {
     const ptrdiff_t width = gated ? CPU_LANES : CPU_PANEL, panels = (a->outputs + width - 1) / width;
     const ptrdiff_t stride = panel_bytes(a->inputs, a->type);
-    v16 out[2 * TILE_ROWS];
+    v16 out[2 * ROW_BLOCK];
     int32_t pairs[ROW_BLOCK];
     const float *x[ROW_BLOCK];
     for (ptrdiff_t item = begin, next; item < end; item = next) {
@@ -27,25 +27,20 @@ INLINE void expert_panels(const cpu_expert_args *a, ptrdiff_t begin, ptrdiff_t e
         if (a->experts[block] < 0) continue;
         const char *weight = (const char *)a->weight + a->experts[block] * a->expert_stride;
         for (int count; (count = gather(a, block, &entry, gated ? a->top_k : 1, pairs, x)) > 0;)
-            for (ptrdiff_t panel = first; panel < last; panel++)
-                for (int row = 0, rows; row < count; row += rows) {
-                    rows = tile_height(count - row);
-                    const char *weights = weight + panel * stride;
-                    ptrdiff_t column = panel * width, left = a->outputs - column;
+            for (ptrdiff_t panel = first; panel < last; panel++) {
+                const ptrdiff_t column = panel * width, left = a->outputs - column;
+                product(count, x, weight + panel * stride, a->inputs, a->type, out);
+                for (int r = 0; r < count; r++) {
+                    float *y = a->y + pairs[r] * a->outputs + column;
                     if (gated) {
-                        gated_tile(rows, x + row, weights, a->inputs, a->type, out);
-                        for (int r = 0; r < rows; r++)
-                            store_part(a->y + pairs[row + r] * a->outputs + column, out[r], left);
+                        store_part(y, gated_row(out, r), left);
                     } else {
-                        tile(rows, x + row, weights, a->inputs, a->type, out);
-                        for (int r = 0; r < rows; r++) {
-                            int32_t pair = pairs[row + r];
-                            float *y = a->y + pair * a->outputs + column;
-                            store_part(y, out[2 * r] * a->scale[pair], left);
-                            store_part(y + CPU_LANES, out[2 * r + 1] * a->scale[pair], left - CPU_LANES);
-                        }
+                        const float scale = a->scale[pairs[r]];
+                        store_part(y, out[2 * r] * scale, left);
+                        store_part(y + CPU_LANES, out[2 * r + 1] * scale, left - CPU_LANES);
                     }
                 }
+            }
     }
 }
 

@@ -1,5 +1,12 @@
 // pack, embed: checkpoint rows to the layouts that the kernels read.
 
+// Of a whole panel.
+INLINE ptrdiff_t panel_bytes(ptrdiff_t inputs, cpu_type type) {
+    if (type == CPU_BF12) return bf12_bytes(inputs);
+    if (type == CPU_INT8 || type == CPU_INT5) return head_bytes(type) + inputs / CPU_GROUP * group_bytes(type);
+    return (type == CPU_F32 ? inputs : (inputs + 1) / 2 * 2) * CPU_PANEL * weight_size(type);
+}
+
 INLINE float element(const cpu_row *row, ptrdiff_t i) {
     if (!row->elements) return 0;
     float x = 0;
@@ -195,16 +202,16 @@ static void pack_int5(const cpu_row *rows, ptrdiff_t inputs, char *panel) {
 // Words of a checkpoint, which may begin at any byte of it.
 typedef i16 i16_anywhere __attribute__((aligned(1)));
 
-// A panel of bf16 rows as they are, two inputs to a word: sixteen words of sixteen rows at a time, because rows often lie a
-// power of two apart, which a cache keeps few of.
-static void interleave(const cpu_row *rows, ptrdiff_t inputs, uint32_t *panel) {
+// The inputs first ..< first + inputs, of which `first` is even, of a panel of bf16 rows as they are, two to a word: sixteen
+// words of sixteen rows at a time, because rows often lie a power of two apart, which a cache keeps few of.
+static void interleave(const cpu_row *rows, ptrdiff_t first, ptrdiff_t inputs, uint32_t *panel) {
     ptrdiff_t pair = 0;
     for (; pair + CPU_LANES <= inputs / 2; pair += CPU_LANES) {
         for (int half = 0; half < CPU_PANEL; half += CPU_LANES) {
             i16 v[CPU_LANES];
             for (int r = 0; r < CPU_LANES; r++) {
                 const char *row = rows[half + r].elements;
-                v[r] = row ? *(const i16_anywhere *)(row + 4 * pair) : (i16){};
+                v[r] = row ? *(const i16_anywhere *)(row + 2 * first + 4 * pair) : (i16){};
             }
             transpose(v);
             for (int k = 0; k < CPU_LANES; k++) *(i16_unaligned *)(panel + (pair + k) * CPU_PANEL + half) = v[k];
@@ -212,16 +219,55 @@ static void interleave(const cpu_row *rows, ptrdiff_t inputs, uint32_t *panel) {
     }
     for (ptrdiff_t k = 2 * pair; k < inputs + inputs % 2; k++)
         for (ptrdiff_t r = 0; r < CPU_PANEL; r++)
-            ((uint16_t *)panel)[narrow_place(k, r)] = k < inputs ? bits(&rows[r], k) : 0;
+            ((uint16_t *)panel)[narrow_place(k, r)] = k < inputs ? bits(&rows[r], first + k) : 0;
 }
 
-// A panel of any rows in bf16, rounded where they are wider.
-static void round_rows(const cpu_row *rows, ptrdiff_t inputs, uint16_t *panel) {
+// As `interleave`, of any rows, rounded where they are wider.
+static void round_rows(const cpu_row *rows, ptrdiff_t first, ptrdiff_t inputs, uint32_t *panel) {
+    uint16_t *narrow = (uint16_t *)panel;
     for (ptrdiff_t r = 0; r < CPU_PANEL; r++) {
-        for (ptrdiff_t k = 0; k < inputs; k++) panel[narrow_place(k, r)] = narrow_bf16(element(rows + r, k));
-        if (inputs % 2) panel[narrow_place(inputs, r)] = 0;
+        for (ptrdiff_t k = 0; k < inputs; k++) narrow[narrow_place(k, r)] = narrow_bf16(element(rows + r, first + k));
+        if (inputs % 2) narrow[narrow_place(inputs, r)] = 0;
     }
 }
+
+static void narrow_rows(const cpu_row *rows, ptrdiff_t first, ptrdiff_t inputs, uint32_t *panel) {
+    bool is_narrow = true;
+    for (ptrdiff_t r = 0; r < CPU_PANEL; r++) is_narrow &= !rows[r].elements || rows[r].type == CPU_BF16;
+    (is_narrow ? interleave : round_rows)(rows, first, inputs, panel);
+}
+
+#ifdef MADD_PAIRS
+enum { BF12_PART = 128 };  // inputs that are interleaved at once
+
+// A panel of any rows in bf16 of twelve bits; whether that holds them.
+static bool pack_bf12(const cpu_row *rows, ptrdiff_t inputs, char *panel) {
+    uint32_t part[BF12_PART / 2 * CPU_PANEL] __attribute__((aligned(64)));
+    // Four tables, so that one weight need not wait for the count of the one before.
+    uint32_t counts[4][256] = {};
+    for (ptrdiff_t k = 0, count; k < inputs; k += count) {
+        count = BF12_PART < inputs - k ? BF12_PART : inputs - k;
+        narrow_rows(rows, k, count, part);
+        const uint8_t *bytes = (const uint8_t *)part;
+        for (ptrdiff_t i = 0; i < 2 * CPU_PANEL * count; i += 8)
+            for (int w = 0; w < 4; w++) counts[w][bytes[i + 2 * w + 1]]++;
+    }
+    for (int byte = 0; byte < 256; byte++)
+        for (int w = 1; w < 4; w++) counts[0][byte] += counts[w][byte];
+    uint8_t highs[16];
+    bf12_choose(counts[0], highs);
+    bf12_writer writer = bf12_create(panel, inputs, highs);
+    for (ptrdiff_t k = 0, count; k < inputs; k += count) {
+        count = BF12_PART < inputs - k ? BF12_PART : inputs - k;
+        narrow_rows(rows, k, count, part);
+        for (ptrdiff_t i = 0; i < count; i += BF12_INPUTS)
+            bf12_put(&writer, (const bf12_unit *)((const char *)part + i / BF12_INPUTS * BF12_RAW));
+    }
+    return bf12_close(&writer);
+}
+#else
+static bool pack_bf12(const cpu_row *rows, ptrdiff_t inputs, char *panel) { return false; }
+#endif
 
 // A panel of any rows, widened.
 static void widen_rows(const cpu_row *rows, ptrdiff_t inputs, float *panel) {
@@ -263,13 +309,10 @@ static void pack(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
             pack_int8(rows, a->inputs, start);
         } else if (a->type == CPU_INT5) {
             pack_int5(rows, a->inputs, start);
+        } else if (a->type == CPU_BF12) {
+            if (!pack_bf12(rows, a->inputs, start)) __atomic_store_n(a->misfits, true, __ATOMIC_RELAXED);
         } else if (a->type == CPU_BF16) {
-            bool isNarrow = true;
-            for (ptrdiff_t r = 0; r < CPU_PANEL; r++) isNarrow &= !rows[r].elements || rows[r].type == CPU_BF16;
-            if (isNarrow)
-                interleave(rows, a->inputs, (uint32_t *)start);
-            else
-                round_rows(rows, a->inputs, (uint16_t *)start);
+            narrow_rows(rows, 0, a->inputs, (uint32_t *)start);
         } else {
             widen_rows(rows, a->inputs, (float *)start);
         }

@@ -7,6 +7,7 @@
 #pragma clang diagnostic ignored "-Wpsabi"
 
 #define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("clang loop unroll(full)")
 
 typedef float v16 __attribute__((vector_size(64)));
 typedef int32_t i16 __attribute__((vector_size(64)));
@@ -89,11 +90,6 @@ INLINE ptrdiff_t group_bytes(cpu_type type) {
 // Bytes before the first group: what the scales of CPU_INT5 are in.
 INLINE ptrdiff_t head_bytes(cpu_type type) { return type == CPU_INT5 ? 4 * CPU_PANEL : 0; }
 
-INLINE ptrdiff_t panel_bytes(ptrdiff_t inputs, cpu_type type) {
-    if (type == CPU_INT8 || type == CPU_INT5) return head_bytes(type) + inputs / CPU_GROUP * group_bytes(type);
-    return (type == CPU_F32 ? inputs : (inputs + 1) / 2 * 2) * CPU_PANEL * weight_size(type);
-}
-
 typedef int8_t b16 __attribute__((vector_size(16)));
 typedef uint16_t h16 __attribute__((vector_size(32)));
 typedef b16 b16_unaligned __attribute__((aligned(1)));
@@ -144,7 +140,9 @@ INLINE i16 last_int5(i16 last, i16 words) { return last << 1 | (words >> 15 & 0x
 // Pairs of bf16 in each word, the first in its lower half.
 typedef __bf16 bf32 __attribute__((vector_size(64)));
 typedef uint16_t h32 __attribute__((vector_size(64)));
+typedef h32 h32_unaligned __attribute__((aligned(4)));
 typedef char b64 __attribute__((vector_size(64)));
+typedef b64 b64_unaligned __attribute__((aligned(4)));
 
 // c plus the products of two pairs.
 INLINE v16 madd_pairs(i16 a, i16 b, v16 c) { return __builtin_ia32_dpbf16ps_512(c, (bf32)a, (bf32)b); }

@@ -7,27 +7,42 @@ internal import CPUKernels
 
 extension CPUBackend {
     /// Changes whenever panels lie otherwise than before, or hold other codes for the same weights.
-    static let layoutVersion = 3
+    static let layoutVersion = 4
 
     public func makeMatrix(
         _ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision, laidOut: ([TensorRows]) -> Void
     ) -> Matrix {
-        let layout = PanelLayout(matrices, gated: gated, precision: precision)
-        let (first, inputs) = (matrices[0][0], layout.inputs)
-        let storage = Storage(byteCount: layout.stride * matrices.count)
-        for (index, stack) in matrices.enumerated() {
-            precondition(stack.allSatisfy { $0.inputs == inputs }, "unequal inputs in a stack")
-            precondition(!first.isTransposed || stack.count == 1 && !gated, "a transposed block in a stack")
-            withExtendedLifetime(stack) {
-                pack(
-                    Self.rows(stack, gated: gated, panels: layout.panels),
-                    into: storage.bytes.baseAddress! + index * layout.stride, panels: layout.panels,
-                    outputs: layout.outputs, inputs: inputs, transposed: first.isTransposed,
-                    type: layout.packedType)
+        var layout = layout(matrices, gated: gated, precision: precision)
+        var storage = Storage(byteCount: layout.stride * matrices.count)
+        for index in matrices.indices {
+            if !pack(matrices[index], layout, into: storage.bytes.baseAddress! + index * layout.stride) {
+                // Weights of too many sizes for compression: all that are side by side lie as they are.
+                layout = PanelLayout(matrices, gated: gated, precision: precision, compresses: false)
+                storage = Storage(byteCount: layout.stride * matrices.count)
+                for again in 0...index {
+                    _ = pack(matrices[again], layout, into: storage.bytes.baseAddress! + again * layout.stride)
+                }
             }
-            laidOut(stack)
+            laidOut(matrices[index])
         }
         return layout.matrix(count: matrices.count, storage: storage)
+    }
+
+    /// How matrices are laid out, if their weights allow.
+    func layout(_ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision) -> PanelLayout {
+        PanelLayout(matrices, gated: gated, precision: precision, compresses: kernels.has_bf12)
+    }
+
+    /// Lays out a stack; whether the layout holds its weights.
+    private func pack(_ stack: [TensorRows], _ layout: PanelLayout, into target: UnsafeMutableRawPointer) -> Bool {
+        precondition(stack.allSatisfy { $0.inputs == layout.inputs }, "unequal inputs in a stack")
+        precondition(!stack[0].isTransposed || stack.count == 1 && !layout.isGated, "a transposed block in a stack")
+        return withExtendedLifetime(stack) {
+            pack(
+                Self.rows(stack, gated: layout.isGated, panels: layout.panels), into: target, panels: layout.panels,
+                outputs: layout.outputs, inputs: layout.inputs, transposed: stack[0].isTransposed,
+                type: layout.packedType)
+        }
     }
 
     /// The rows of a stack in the order of the panels, padded to whole ones; a transposed stack as it is.
@@ -55,7 +70,7 @@ extension CPUBackend {
         let padded = Buffer(rows: panels, width: Int(CPU_PANEL))
         precondition(parts.allSatisfy { $0.inputs == 1 && !$0.isTransposed }, "a vector of several columns")
         withExtendedLifetime(parts) {
-            pack(
+            _ = pack(
                 Self.rows(parts, gated: false, panels: panels), into: UnsafeMutableRawPointer(padded.floats),
                 panels: panels, outputs: width, inputs: 1, transposed: false, type: CPU_F32)
         }
@@ -67,15 +82,19 @@ extension CPUBackend {
     private func pack(
         _ rows: [cpu_row], into target: UnsafeMutableRawPointer, panels: Int, outputs: Int, inputs: Int,
         transposed: Bool, type: cpu_type
-    ) {
-        rows.withUnsafeBufferPointer {
-            run(
-                kernels.pack,
-                cpu_pack_args(
-                    rows: $0.baseAddress, panels: target, inputs: inputs, outputs: outputs, type: type,
-                    transposed: transposed),
-                items: panels, work: inputs * Int(CPU_PANEL))
+    ) -> Bool {
+        var misfits = false
+        rows.withUnsafeBufferPointer { rows in
+            withUnsafeMutablePointer(to: &misfits) { misfits in
+                run(
+                    kernels.pack,
+                    cpu_pack_args(
+                        rows: rows.baseAddress, panels: target, inputs: inputs, outputs: outputs, type: type,
+                        transposed: transposed, misfits: misfits),
+                    items: panels, work: inputs * Int(CPU_PANEL))
+            }
         }
+        return !misfits
     }
 }
 
@@ -86,12 +105,15 @@ struct PanelLayout {
     let isGated: Bool
     let dtype: DType
     let precision: WeightPrecision
+    /// Whether bfloat16 lies in twelve bits.
+    let isCompressed: Bool
     /// Panels of one stack.
     let panels: Int
     /// Bytes of one stack.
     let stride: Int
 
-    init(_ matrices: [[TensorRows]], gated: Bool, precision wanted: WeightPrecision) {
+    /// What panels take; where the kernels can, and it is exact, `compresses` puts bfloat16 into twelve bits.
+    init(_ matrices: [[TensorRows]], gated: Bool, precision wanted: WeightPrecision, compresses: Bool) {
         let first = matrices[0][0]
         inputs = first.inputs
         outputs = gated ? first.outputs : matrices[0].reduce(0) { $0 + $1.outputs }
@@ -107,8 +129,12 @@ struct PanelLayout {
             case .int8, .int5: first.isTransposed || inputs % group > 0 ? .stored : wanted
             }
         dtype = isBF16 || precision == .bfloat16 ? .bfloat16 : .float32
+        isCompressed =
+            compresses && precision == .bfloat16 && inputs % 4 == 0 && inputs <= Int(CPU_BF12_INPUTS)
         let panelBytes =
             switch precision {
+            // High bytes, the list of those that have no code, and units of four inputs.
+            case .bfloat16 where isCompressed: 64 + (inputs + 255) / 256 * 64 + inputs / 4 * 192
             // Bfloat16 inputs come in pairs.
             case .stored, .bfloat16: Int(CPU_PANEL) * (dtype == .bfloat16 ? (inputs + 1) / 2 * 2 : inputs) * dtype.size
             case .int8: Int(CPU_PANEL) * inputs / group * (2 + group)
@@ -120,6 +146,7 @@ struct PanelLayout {
     /// What `pack` makes of the rows.
     var packedType: cpu_type {
         switch precision {
+        case .bfloat16 where isCompressed: CPU_BF12
         case .stored, .bfloat16: dtype == .bfloat16 ? CPU_BF16 : CPU_F32
         case .int8: CPU_INT8
         case .int5: CPU_INT5
@@ -129,7 +156,7 @@ struct PanelLayout {
     func matrix(count: Int, storage: Storage) -> Matrix {
         Matrix(
             outputs: outputs, inputs: inputs, count: count, isGated: isGated, dtype: dtype, precision: precision,
-            storage: storage)
+            isCompressed: isCompressed, storage: storage)
     }
 }
 
@@ -140,12 +167,17 @@ public final class CPULayoutSize: WeightLayout {
     /// Every matrix, in order.
     public private(set) var plan = PackedPlan()
 
-    public init() {}
+    private let compresses: Bool
+
+    /// The layouts of the instruction set `instructionSet`; nil takes the best that this machine has.
+    public init(instructionSet: String? = nil) {
+        compresses = cpu_kernels_named(instructionSet)?.pointee.has_bf12 ?? false
+    }
 
     public func makeMatrix(
         _ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision, laidOut: ([TensorRows]) -> Void
     ) -> Matrix {
-        let layout = PanelLayout(matrices, gated: gated, precision: precision)
+        let layout = PanelLayout(matrices, gated: gated, precision: precision, compresses: compresses)
         bytes += Double(layout.stride) * Double(matrices.count)
         plan.add(matrices, layout)
         for stack in matrices { laidOut(stack) }

@@ -255,7 +255,9 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
 }
 
 extension Matrix {
-    var kernelType: cpu_type { precision.kernelType ?? (dtype == .bfloat16 ? CPU_BF16 : CPU_F32) }
+    var kernelType: cpu_type {
+        isCompressed ? CPU_BF12 : precision.kernelType ?? (dtype == .bfloat16 ? CPU_BF16 : CPU_F32)
+    }
 }
 
 extension WeightPrecision {

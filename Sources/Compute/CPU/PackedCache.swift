@@ -178,7 +178,7 @@ public final class PackedCache: WeightLayout {
     public func makeMatrix(
         _ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision, laidOut: ([TensorRows]) -> Void
     ) -> Matrix {
-        let layout = PanelLayout(matrices, gated: gated, precision: precision)
+        let layout = backend.layout(matrices, gated: gated, precision: precision)
         let byteCount = layout.stride * matrices.count
         defer { offset += PackedPlan.padded(byteCount) }
         if let file {
@@ -187,6 +187,10 @@ public final class PackedCache: WeightLayout {
             return layout.matrix(count: matrices.count, storage: Storage(file, offset..<offset + byteCount))
         }
         let matrix = backend.makeMatrix(matrices, gated: gated, precision: precision, laidOut: laidOut)
+        if output != nil, matrix.isCompressed != layout.isCompressed {
+            outcome = .unused(why: "weights of \(matrices[0][0].tensor.name) and its like are of too many sizes")
+            abandon(nil)
+        }
         write(UnsafeRawBufferPointer(matrix.storage.bytes), at: offset)
         return matrix
     }

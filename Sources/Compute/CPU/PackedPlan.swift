@@ -15,7 +15,8 @@ public struct PackedPlan: Sendable, Equatable {
     mutating func add(_ matrices: [[TensorRows]], _ layout: PanelLayout) {
         let (size, overflow) = layout.stride.multipliedReportingOverflow(by: matrices.count)
         byteCount += overflow || size > 1 << 60 ? 0x1p60 : Double(Self.padded(size))
-        digest.add("\(layout.outputs) \(layout.inputs) \(layout.isGated) \(layout.dtype) \(layout.precision)")
+        digest.add("\(layout.outputs) \(layout.inputs) \(layout.isGated)")
+        digest.add("\(layout.dtype) \(layout.precision) \(layout.isCompressed)")
         for stack in matrices {
             for part in stack {
                 digest.add("\(part.tensor.name) \(part.tensor.dtype) \(part.tensor.shape) \(part.isTransposed)")

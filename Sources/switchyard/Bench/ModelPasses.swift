@@ -39,7 +39,8 @@ final class ModelPasses {
         progress: @escaping (LoadProgress) -> Void
     ) throws {
         self.backend = backend
-        let survey = WeightSurvey(configuration, of: source, precision: precision)
+        let survey = WeightSurvey(
+            configuration, of: source, precision: precision, instructionSet: backend.device.instructionSet)
         if let problem = survey.problems.first { throw problem }
         var packed: PackedCache?
         if let packedCache {
