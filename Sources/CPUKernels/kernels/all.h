@@ -13,6 +13,8 @@
 
 #include "tiles.h"
 
+#include "grouped.h"
+
 #include "pairs.h"
 
 #include "linear.h"

@@ -8,6 +8,7 @@ INLINE void product(int rows, const float *const *x, const char *panel, ptrdiff_
     if (type == CPU_BF12) return bf12_product(rows, x, panel, inputs, out);
     if (type == CPU_PAIRS) return pairs_product(rows, x, panel, inputs, out);
 #endif
+    if (type == CPU_INT8 || type == CPU_INT5) return grouped_product(rows, x, panel, inputs, type, out);
     for (int row = 0, height; row < rows; row += height) {
         height = tile_height(rows - row);
         tile(height, x + row, panel, inputs, type, out + 2 * row);
