@@ -127,6 +127,38 @@ struct PlanLoad: Decodable, CustomTestStringConvertible {
         #expect(Array(all.physicalToLogical.suffix(shape.slots)) == last.physicalToLogical)
     }
 
+    @Test("lanes change no slot", arguments: [1, 2, 3, 8], UInt64(0)..<4)
+    func lanes(count: Int, seed: UInt64) throws {
+        let lanes = ThreadLanes(laneCount: count)
+        for shape in Self.shapes {
+            // Fewer layers than lanes, and more.
+            for layers in [1, 2, 13] {
+                var rows = Self.randomRows(layers: layers, experts: 32, seed: seed)
+                rows[0] = rows[0].enumerated().map { $0 % 5 < 3 ? 0 : $1 }
+                let load = try LoadMatrix(rows: rows)
+                for spill in [false, true] {
+                    let expected = try PlacementPlan.balanced(load: load, shape: shape, spill: spill)
+                    let plan = try PlacementPlan.balanced(load: load, shape: shape, spill: spill, lanes: lanes)
+                    #expect(plan == expected)
+                }
+            }
+        }
+    }
+
+    @Test("layers that the time limit does not reach keep the compatible plan", arguments: [nil, 1, 4])
+    func timeLimit(lanes: Int?) throws {
+        let lanes = lanes.map(ThreadLanes.init)
+        let load = try LoadMatrix(rows: Self.randomRows(layers: 12, experts: 32, seed: 5))
+        let shape = PlanShape(slots: 40, ranks: 8)
+        func plan(_ limit: Duration?) throws -> Placement {
+            try PlacementPlan.balanced(
+                load: load, shape: shape, goal: PlanGoal(timeLimit: limit), lanes: lanes
+            ).placement
+        }
+        #expect(try plan(.zero) == PlacementPlan.compatible(load: load, shape: shape).placement)
+        #expect(try plan(.seconds(3600)) == plan(nil))
+    }
+
     @Test("whole multiples of a load give the same plan", arguments: Planner.allCases, shapes)
     func scaleInvariant(planner: Planner, shape: PlanShape) throws {
         let rows = Self.randomRows(layers: 2, experts: 32, seed: 3)
