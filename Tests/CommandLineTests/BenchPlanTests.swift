@@ -13,6 +13,7 @@ import Testing
             var plan: String
             var medianMs: Double
             var leastMs: Double
+            var threadedMedianMs: Double?
             var balancedness: Double
             var leastLayer: Double
             var next: Double
@@ -22,6 +23,7 @@ import Testing
         }
 
         var machine: String
+        var threads: Int
         var cases: [Case]
     }
 
@@ -40,12 +42,12 @@ import Testing
     @Test("every load is planned five ways, none beyond its bound")
     func families() async throws {
         let report = try await report(["--layers", "2", "--experts", "32", "--slots", "40", "--gpus", "8"])
-        #expect(!report.machine.isEmpty && report.cases.count == 35)
+        #expect(!report.machine.isEmpty && report.threads > 0 && report.cases.count == 35)
         #expect(Set(report.cases.map(\.family)).count == 7)
         for item in report.cases {
             #expect(item.layers == 2 && item.experts == 32 && item.medianMs > 0 && item.leastMs <= item.medianMs)
             #expect(item.balancedness <= item.bound + 1e-5 && item.leastLayer <= item.balancedness + 1e-9)
-            #expect((0...1).contains(item.next))
+            #expect((0...1).contains(item.next) && (item.threadedMedianMs != nil) == (item.plan == "balanced"))
             #expect(
                 (0...1).contains(item.gap) && (item.transfersPerLayer != nil) == (item.plan.hasPrefix("incremental")))
         }

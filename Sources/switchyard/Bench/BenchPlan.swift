@@ -1,6 +1,7 @@
 // BenchPlan: `switchyard bench plan`: planners' time, balance, and distance from what is provably impossible.
 
 import ArgumentParser
+import Compute
 import Experts
 import Foundation
 import Measure
@@ -11,9 +12,10 @@ struct BenchPlan: ParsableCommand {
         commandName: "plan",
         abstract: "Placement planning: time, balancedness, and the gap to the proven bound.",
         discussion: """
-            median, least: one plan of all layers on one core. balancedness: mean over largest GPU load, mean and minimum \
-            over layers. bound: proven, no placement exceeds it; gap: how far below the mean stays. compatible: DeepSeek's \
-            EPLB, slot for slot. incremental: starts from the balanced plan of the load eight steps before. next: \
+            median, least: one plan of all layers on one core. threads: the median on as many threads as the process may \
+            use, one plan right after the other, so that none sleeps. balancedness: mean over largest GPU load, mean and \
+            minimum over layers. bound: proven, no placement exceeds it; gap: how far below the mean stays. compatible: \
+            DeepSeek's EPLB, slot for slot. incremental: starts from the balanced plan of the load eight steps before. next: \
             balancedness on the load one step after that which the plan was made from. weights: how tokens are split over the \
             replicas of the compatible plan; the bound is that of the linear program. incremental+weights: transfers that \
             are chosen for such a split, and the split. transfers: experts that move, per layer.
@@ -90,17 +92,19 @@ struct BenchPlan: ParsableCommand {
         let shapes = sweep ? Self.shapes : [shape]
         let families = family.flatMap(LoadFamily.init).map { [$0] } ?? LoadFamily.allCases
         let progress = StepProgress(steps: shapes.count * families.count)
+        let pool = WorkerPool(threads: Processors.threadCount)
+        defer { pool.stop() }
         var cases: [PlanBenchReport.Case] = []
         do {
             defer { progress.finish() }
             for shape in shapes {
                 for family in families {
-                    cases += try measure(shape, family)
+                    cases += try measure(shape, family, pool)
                     progress.advance()
                 }
             }
         }
-        try PlanBenchReport(cases: cases).show(json: json)
+        try PlanBenchReport(threads: pool.threadCount, cases: cases).show(json: json)
     }
 
     /// The size of a model and its machine.
@@ -117,7 +121,9 @@ struct BenchPlan: ParsableCommand {
         Shape(layers: 26, experts: 64, slots: 72, gpus: 8), Shape(layers: 48, experts: 128, slots: 144, gpus: 16),
     ]
 
-    private func measure(_ shape: Shape, _ family: LoadFamily) throws -> [PlanBenchReport.Case] {
+    private func measure(
+        _ shape: Shape, _ family: LoadFamily, _ pool: WorkerPool
+    ) throws -> [PlanBenchReport.Case] {
         func load(step: Int) throws -> LoadMatrix {
             try LoadMatrix(
                 family.load(layers: shape.layers, experts: shape.experts, seed: seed, step: step), layers: shape.layers,
@@ -128,17 +134,19 @@ struct BenchPlan: ParsableCommand {
         let bounds = (0..<shape.layers).map {
             now.balancednessBound(layer: $0, slots: shape.slots, ranks: shape.gpus)
         }
+        func times(_ body: () throws -> Void) rethrows -> [Double] {
+            try body()
+            return try (0..<rounds).map { _ in
+                let start = ContinuousClock.now
+                try body()
+                return (ContinuousClock.now - start) / .milliseconds(1)
+            }
+        }
         func report(
             _ name: String, rates: [Double], next: [Double], bounds: [Double], moved: Int? = nil,
             _ body: () throws -> Void
         ) rethrows -> PlanBenchReport.Case {
-            var times: [Double] = []
-            try body()
-            for _ in 0..<rounds {
-                let start = ContinuousClock.now
-                try body()
-                times.append((ContinuousClock.now - start) / .milliseconds(1))
-            }
+            let times = try times(body)
             let (rate, bound) = (mean(rates), mean(bounds))
             return PlanBenchReport.Case(
                 layers: shape.layers, experts: shape.experts, slots: shape.slots, gpus: shape.gpus,
@@ -164,13 +172,15 @@ struct BenchPlan: ParsableCommand {
             return (plan, try DispatchWeights(load: now, placement: plan.placement))
         }
         let split = try fewForWeights()
+        var full = try report("balanced", rates: rates(balanced, now), next: rates(balanced, later), bounds: bounds) {
+            _ = try PlacementPlan.balanced(load: now, shape: plan)
+        }
+        full.threaded = median(try times { _ = try PlacementPlan.balanced(load: now, shape: plan, lanes: pool) })
         return [
             try report("compatible", rates: rates(compatible, now), next: rates(compatible, later), bounds: bounds) {
                 _ = try PlacementPlan.compatible(load: now, shape: plan)
             },
-            try report("balanced", rates: rates(balanced, now), next: rates(balanced, later), bounds: bounds) {
-                _ = try PlacementPlan.balanced(load: now, shape: plan)
-            },
+            full,
             try report(
                 "incremental", rates: rates(few.placement, now), next: rates(few.placement, later), bounds: bounds,
                 moved: few.transfers.reduce(0, +)

@@ -15,6 +15,8 @@ struct PlanBenchReport: Encodable {
         var plan: String
         var median: Double
         var least: Double
+        /// The median on the report's threads; nil where a plan uses only one.
+        var threaded: Double?
         var balancedness: Double
         var leastLayer: Double
         /// Mean balancedness on the load one step later.
@@ -28,12 +30,15 @@ struct PlanBenchReport: Encodable {
             case layers, experts, slots, gpus, family, plan, balancedness, next, bound, gap
             case median = "median_ms"
             case least = "least_ms"
+            case threaded = "threaded_median_ms"
             case leastLayer = "least_layer"
             case transfers = "transfers_per_layer"
         }
     }
 
     var machine = Machine.name
+    /// Threads of the plans that use several.
+    var threads: Int
     var cases: [Case]
 
     /// Prints the report.
@@ -41,10 +46,10 @@ struct PlanBenchReport: Encodable {
         if json {
             return Terminal.print(try jsonReport(self))
         }
-        Terminal.print("machine: \(machine); one core; times in ms")
+        Terminal.print("machine: \(machine); one core, or \(threads) threads; times in ms")
         let header = [
-            "layers", "experts", "slots", "GPUs", "load", "plan", "median", "least", "balancedness", "least layer",
-            "bound", "gap", "next", "transfers",
+            "layers", "experts", "slots", "GPUs", "load", "plan", "median", "least", "threads", "balancedness",
+            "least layer", "bound", "gap", "next", "transfers",
         ]
         Terminal.print(table([header] + cases.map(\.row)))
     }
@@ -55,8 +60,8 @@ extension PlanBenchReport.Case {
         func rate(_ value: Double) -> String { String(format: "%.5f", value) }
         return [
             "\(layers)", "\(experts)", "\(slots)", "\(gpus)", family, plan, short(median), short(least),
-            rate(balancedness), rate(leastLayer), rate(bound), String(format: "%.3f %%", gap * 100), rate(next),
-            transfers.map(short) ?? "",
+            threaded.map(short) ?? "", rate(balancedness), rate(leastLayer), rate(bound),
+            String(format: "%.3f %%", gap * 100), rate(next), transfers.map(short) ?? "",
         ]
     }
 }
