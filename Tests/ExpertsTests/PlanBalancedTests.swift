@@ -1,8 +1,9 @@
 // The balanced plan: quality against targets and the reference, and what must hold for every plan.
 
-import Experts
 import Support
 import Testing
+
+@testable import Experts
 
 /// A generated load with the shape to plan it for.
 struct PlanLoad: Decodable, CustomTestStringConvertible {
@@ -167,6 +168,25 @@ struct PlanLoad: Decodable, CustomTestStringConvertible {
         for factor in planner == .compatible ? [2, 8] : [2, 3, 7, 8, 10] {
             let scaled = try LoadMatrix(rows: rows.map { $0.map { $0 * factor } })
             #expect(try planner.plan(scaled, shape) == plan, "times \(factor)")
+        }
+    }
+
+    @Test("the common divisor of loads is odd, exact and the largest", arguments: 0..<50)
+    func divisor(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        let factor = Int.random(in: 0..<500, using: &random) * 2 + 1
+        let counts = (0..<Int(seed % 6)).map { _ in Int.random(in: 0..<1000, using: &random) }
+        func greatest(_ one: Int, _ other: Int) -> Int { other == 0 ? one : greatest(other, one % other) }
+        let whole = counts.reduce(0, greatest) * factor
+        let expected = whole == 0 ? 1 : whole >> whole.trailingZeroBitCount
+        // Powers of two do not matter, down to the smallest number that there is.
+        for scale: Float in [1, 0.125, 1024, .leastNonzeroMagnitude] {
+            let loads = counts.map { Float($0 * factor) * scale }
+            let found = loads.withUnsafeBufferPointer { loads in
+                loads.baseAddress.map { commonOddDivisor($0, count: loads.count) } ?? 1
+            }
+            #expect(found == Float(expected), "\(loads)")
+            #expect(loads.allSatisfy { $0 / found * found == $0 })
         }
     }
 

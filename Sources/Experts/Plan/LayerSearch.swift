@@ -39,6 +39,8 @@ struct LayerSearch: ~Copyable {
     private let sparse: SparseSearch
     private let change: ReplicaChange
     private let planner: CompatiblePlanner
+    /// The load without its common divisor; `[E]`.
+    private let reduced: UnsafeMutablePointer<Float>
     /// A map of experts and one of their replica ranks; `[P]` each.
     private let spareMap: UnsafeMutablePointer<Int32>
     private let spareRanks: UnsafeMutablePointer<Int32>
@@ -60,6 +62,7 @@ struct LayerSearch: ~Copyable {
         sparse = SparseSearch(ranks: shape.ranks, room: shape.slots / shape.ranks)
         change = ReplicaChange(experts: experts)
         planner = CompatiblePlanner(experts: experts, shape: shape)
+        reduced = .allocate(capacity: experts)
         spareMap = .allocate(capacity: shape.slots)
         spareRanks = .allocate(capacity: shape.slots)
         changeCost = 60 * shape.slots
@@ -67,6 +70,7 @@ struct LayerSearch: ~Copyable {
     }
 
     deinit {
+        reduced.deallocate()
         spareMap.deallocate()
         spareRanks.deallocate()
     }
@@ -82,30 +86,32 @@ struct LayerSearch: ~Copyable {
             planner.plan(tokens, map: map, ranks: spareRanks)
             return
         }
-        // The start is planned from scaled loads, as float32 may decide near ties otherwise in other scales.
-        planner.plan(layer.load, map: map, ranks: spareRanks)
-        let peaks = improve(map, goal: goal)
-        guard peaks.end > PlanGoal.peak(goal.target) || peaks.end >= peaks.start else { return }
-        // Without a clear gain the unscaled start might still be better.
+        // Multiples start like what they are multiples of, as float32 may decide near ties otherwise in other scales.
+        let divisor = commonOddDivisor(tokens, count: layer.experts)
+        for expert in 0..<layer.experts { reduced[expert] = tokens[expert] / divisor }
+        planner.plan(reduced, map: map, ranks: spareRanks)
+        let peak = improve(map, goal: goal)
+        guard divisor > 1 else { return }
+        // The compatible plan of the multiple itself might still be better.
         planner.plan(tokens, map: spareMap, ranks: spareRanks)
         layer.setSlots(spareMap)
-        guard layer.peak < peaks.end else { return }
+        guard layer.peak < peak else { return }
         _ = improve(spareMap, goal: goal)
         map.update(from: spareMap, count: slots)
     }
 
-    /// Improves a plan in place; returns its peak before and after.
-    private func improve(_ map: UnsafeMutablePointer<Int32>, goal: PlanGoal) -> (start: Float, end: Float) {
+    /// Improves a plan in place; returns its peak.
+    private func improve(_ map: UnsafeMutablePointer<Int32>, goal: PlanGoal) -> Float {
         layer.setSlots(map)
         layer.settleHomes()
-        let start = layer.peak
         // Without spill no search leads below the busiest node's mean; with it, nodes are filled one after the other.
         let least = layer.spills ? 1 : layer.peakOfNodes
         var work = min(goal.effort, 1 << 40) * (layer.spills ? layer.ranks / layer.ranksPerNode : 1)
-        let isDone = lower(least * PlanGoal.peak(sparse.suits(layer) ? goal.settled : goal.target), &work)
+        let settled = least * PlanGoal.peak(goal.settled)
+        let isDone = lower(sparse.suits(layer) ? settled : least * PlanGoal.peak(goal.target), &work)
         layer.writeSlots(map)
-        guard !isDone else { return (start, layer.peak) }
-        return (start, changeReplicas(map, limit: least * PlanGoal.peak(goal.settled), work: &work))
+        guard !isDone else { return layer.peak }
+        return changeReplicas(map, limit: settled, work: &work)
     }
 
     /// Exchanges, or fills ranks with few loaded experts, until the peak is within `limit`, or near the busiest node's
