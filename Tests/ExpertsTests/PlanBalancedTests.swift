@@ -190,6 +190,18 @@ struct PlanLoad: Decodable, CustomTestStringConvertible {
         }
     }
 
+    @Test("an expert with more replicas than ranks lies on a rank only once", arguments: UInt64(1)...3)
+    func twins(seed: UInt64) throws {
+        var rows = Self.randomRows(layers: 4, experts: 32, seed: seed)
+        for layer in rows.indices { rows[layer][5] = rows[layer].reduce(0, +) }
+        let load = try LoadMatrix(rows: rows)
+        let shape = PlanShape(slots: 56, ranks: 8)
+        #expect(try PlacementPlan.compatible(load: load, shape: shape).placement.replicaCounts.contains { $0 > 8 })
+        let plan = try PlacementPlan.balanced(load: load, shape: shape).placement
+        #expect(plan.replicaCounts.allSatisfy { $0 <= 8 })
+        #expect(load.balancedness(in: plan) > 0.999)
+    }
+
     @Test("permuting experts permutes the plan", arguments: Planner.allCases, shapes)
     func permutation(planner: Planner, shape: PlanShape) throws {
         let rows = Self.randomRows(layers: 2, experts: 32, seed: 4)

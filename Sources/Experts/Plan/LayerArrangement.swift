@@ -219,6 +219,13 @@ struct LayerArrangement: ~Copyable {
         return peak
     }
 
+    /// Whether no expert has more replicas than there are ranks.
+    var isSpreadable: Bool {
+        var most: Int32 = 0
+        for expert in 0..<experts { most = max(most, counts[expert]) }
+        return Int(most) <= ranks
+    }
+
     /// Exchanges the contents of a slot of rank `first` with one of rank `second`.
     func swap(_ slot: Int, of first: Int, with other: Int, of second: Int) {
         let moved = weight[slot] - weight[other]

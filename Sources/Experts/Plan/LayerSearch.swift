@@ -108,6 +108,13 @@ struct LayerSearch: ~Copyable {
         let least = layer.spills ? 1 : layer.peakOfNodes
         var work = min(goal.effort, 1 << 40) * (layer.spills ? layer.ranks / layer.ranksPerNode : 1)
         let settled = least * PlanGoal.peak(goal.settled)
+        // Twins among more replicas than ranks cannot be parted by exchanges.
+        if !layer.isSpreadable {
+            var best = layer.peak
+            change.reset()
+            if change.spreadTwins(layer), keep(&best, map, settled, &work) { return best }
+            layer.setSlots(map)
+        }
         let isDone = lower(sparse.suits(layer) ? settled : least * PlanGoal.peak(goal.target), &work)
         layer.writeSlots(map)
         guard !isDone else { return layer.peak }
