@@ -219,11 +219,11 @@ struct LayerArrangement: ~Copyable {
         return peak
     }
 
-    /// Whether no expert has more replicas than there are ranks.
+    /// Whether no expert has more replicas than there are ranks where it may lie.
     var isSpreadable: Bool {
         var most: Int32 = 0
         for expert in 0..<experts { most = max(most, counts[expert]) }
-        return Int(most) <= ranks
+        return Int(most) <= (spills ? ranks : ranksPerNode)
     }
 
     /// Exchanges the contents of a slot of rank `first` with one of rank `second`.
