@@ -165,20 +165,26 @@ struct RankFill: ~Copyable {
         let enough = open - Self.tightly * part
         var best = (-1, -1, -1)
         var most = open - Self.loosely * part
+        // Beside a lighter first and a lighter second, no third that was too light before suffices.
+        var lightest = left &+ 1
         for one in 0..<left where weight[one] <= open {
             let first = weight[one]
             // Three from here on do not suffice.
             if first + weight[one &+ 1] + weight[one &+ 2] <= most { break }
             guard !holds(rank, one) else { continue }
             // The second from the heaviest on and the third from the lightest on, which is none: a zero.
-            var (other, third) = (one &+ 1, left &+ 1)
+            var (other, third) = (one &+ 1, lightest)
+            let space = open - first
+            var least = most - first
             while other < third {
-                let sum = first + weight[other] + weight[third]
-                let isOver = sum > open
-                if !isOver, sum > most, isNew(rank, other, beside: one), isNew(rank, third, beside: one),
+                let sum = weight[other] + weight[third]
+                let isOver = sum > space
+                lightest = other == one &+ 1 ? third : lightest
+                if !isOver, sum > least, isNew(rank, other, beside: one), isNew(rank, third, beside: one),
                     third >= left || expert[other] != expert[third]
                 {
-                    most = sum
+                    least = sum
+                    most = first + sum
                     best = (one, other < left ? other : -1, third < left ? third : -1)
                     if most >= enough { return best }
                 }
