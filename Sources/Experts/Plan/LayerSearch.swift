@@ -19,7 +19,7 @@ public struct PlanGoal: Sendable, Equatable {
 
     /// A goal; the defaults plan 58 layers of 256 experts in one to ten milliseconds.
     public init(
-        target: Double = 0.9996, settled: Double = 0.9991, effort: Int = 400_000, timeLimit: Duration? = nil
+        target: Double = 0.9996, settled: Double = 0.99902, effort: Int = 400_000, timeLimit: Duration? = nil
     ) {
         self.target = target
         self.settled = settled
