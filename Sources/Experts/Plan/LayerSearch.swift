@@ -1,8 +1,9 @@
 // LayerSearch: improves one layer's placement until it is good enough or the effort is spent.
 //
 // Goals in order: never worse than the start, the same result on every machine, quality, speed.
-// Method: iterated local search. Slots are exchanged until the peak is within the target or stuck; where most experts
-//         are idle, ranks are filled anew (SparseSearch). Then single replicas are replaced, each time followed by
+// Method: iterated local search. An expert with more replicas than ranks gives those away that share a rank. Slots are
+//         exchanged until the peak is within the target or stuck; where most experts are idle, ranks are filled anew
+//         (SparseSearch). Then single replicas are replaced, each time followed by
 //         exchanges. After some rounds without a new best the search returns to the best and lets its changes stand
 //         for longer or shorter. Effort is counted, not timed.
 
