@@ -21,8 +21,8 @@ enum CacheTypeChoice: String, ExpressibleByArgument, CaseIterable {
 struct PrecisionOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Numbers that are multiplied: float32 (auto), or bfloat16, up to twice as fast on CPUs with AVX512_BF16 and VBMI, "
-                + "where weights take 12 bits, losslessly; wider weights are rounded to it. Sums, router and attention are float32.",
+            "Numbers that are multiplied: float32 (auto), or bfloat16, up to twice as fast on CPUs with AVX512_BF16 and VBMI; "
+                + "wider weights are rounded to it. Sums, router and attention are float32.",
             valueName: "type"))
     var dtype = DTypeChoice.auto
 

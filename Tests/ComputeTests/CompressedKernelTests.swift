@@ -29,7 +29,8 @@ struct CompressedKernelTests {
 
     /// The matrix `[outputs, inputs]`, compressed; and one that is not, because 32 outputs of any size follow in it.
     private static func pair(
-        _ values: [Float], inputs: Int, on backend: CPUBackend, using generator: inout SeededGenerator
+        _ values: [Float], inputs: Int, _ precision: WeightPrecision, on backend: CPUBackend,
+        using generator: inout SeededGenerator
     ) throws -> (compressed: Matrix, plain: Matrix) {
         let outputs = values.count / inputs
         let wild = (0..<32 * inputs).map { _ in
@@ -41,22 +42,23 @@ struct CompressedKernelTests {
             try TestWeight(.bfloat16, shape: [padded.count / inputs + 32, inputs], values: padded + wild)
         )
         return (
-            backend.makeMatrix([[TensorRows(own.tensor)]], gated: false, precision: .bfloat16),
-            backend.makeMatrix([[TensorRows(both.tensor)]], gated: false, precision: .bfloat16)
+            backend.makeMatrix([[TensorRows(own.tensor)]], gated: false, precision: precision),
+            backend.makeMatrix([[TensorRows(both.tensor)]], gated: false, precision: precision)
         )
     }
 
     @Test(
         "products have the bits of those over plain panels, for any number of rows",
-        arguments: [(4, 1), (20, 33), (64, 32), (256, 70), (516, 64), (1100, 40)], [0, 1])
-    func product(shape: (inputs: Int, outputs: Int), rare: Int) throws {
+        arguments: [(4, 1), (20, 33), (64, 32), (256, 70), (516, 64), (1100, 40)],
+        [WeightPrecision.stored, .bfloat16])
+    func product(shape: (inputs: Int, outputs: Int), precision: WeightPrecision) throws {
         let backend = try #require(CPUBackend(threads: 2))
         defer { backend.stop() }
         let (inputs, outputs) = shape
         var generator = SeededGenerator(seed: 90)
-        let values = Self.weights(inputs * outputs, rare: rare, using: &generator)
-        let (compressed, plain) = try Self.pair(values, inputs: inputs, on: backend, using: &generator)
-        #expect(compressed.isCompressed && !plain.isCompressed && plain.precision == .bfloat16)
+        let values = Self.weights(inputs * outputs, rare: 1, using: &generator)
+        let (compressed, plain) = try Self.pair(values, inputs: inputs, precision, on: backend, using: &generator)
+        #expect(compressed.isCompressed && !plain.isCompressed && plain.precision == precision)
         let rows = 50
         let x = Buffer(randomFloats(rows * inputs, using: &generator), width: inputs)
         let expected = Buffer(rows: rows, width: plain.outputs)

@@ -102,19 +102,21 @@ import Testing
         }
     }
 
-    @Test("8.5 bits for a weight of experts, or 5.25 and 32 for each output, 16 before")
+    @Test("8.5 bits for a weight of experts, or 5.25 and 32 for each output")
     func memory() throws {
-        func bytes(_ precision: WeightPrecision) throws -> (experts: Int, outputs: Int) {
+        func loader(_ precision: WeightPrecision) throws -> WeightLoader {
             let backend = try #require(CPUBackend(threads: 1))
             defer { backend.stop() }
             let loader = WeightLoader(try Checkpoint(.demo), backend: backend, precision: precision)
-            let configuration = try ModelConfiguration(.demo)
-            _ = try ModelRegistry.load(configuration, weights: loader, positions: 16, file: "demo")
-            let outputs = 2 * configuration.expertSize + configuration.hiddenSize
-            return (loader.expertBytes, configuration.layers * configuration.experts * outputs)
+            _ = try ModelRegistry.load(
+                try ModelConfiguration(.demo), weights: loader, positions: 16, file: "demo")
+            return loader
         }
-        let (stored, outputs) = try bytes(.stored)
-        #expect(try bytes(.int8).experts * 16 * 2 == stored * 17)
-        #expect(try (bytes(.int5).experts - 4 * outputs) * 64 == stored * 21)
+        let configuration = try ModelConfiguration(.demo)
+        let outputs = 2 * configuration.expertSize + configuration.hiddenSize
+        let heads = 4 * configuration.layers * configuration.experts * outputs
+        let (eight, five) = (try loader(.int8), try loader(.int5))
+        #expect(eight.expertBytes * 16 == eight.expertParameters * 17)
+        #expect((five.expertBytes - heads) * 32 == five.expertParameters * 21)
     }
 }

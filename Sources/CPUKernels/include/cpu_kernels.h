@@ -37,10 +37,11 @@ enum { CPU_LATENT_TOKENS = 8, CPU_LATENT_HEADS = 16 };
 /// The most inputs that panels of CPU_BF12 have room for.
 enum { CPU_BF12_INPUTS = 1 << 18 };
 
-/// The last four are of panels only, and meet inputs that are rounded to bf16 (cpu_narrow_args); the panels of CPU_PAIRS are
-/// those of CPU_BF16, and CPU_BF12 holds the same in fewer bits.
+/// All from CPU_INT8 on are of panels only. But for CPU_BF12 they meet inputs that are rounded to bf16 (cpu_narrow_args). The panels of CPU_PAIRS are those of CPU_BF16, the
+/// panels of CPU_PAIRS12 those of CPU_BF12.
 typedef enum {
-    CPU_F32 = 0, CPU_BF16 = 1, CPU_F16 = 2, CPU_E4M3 = 3, CPU_INT8 = 4, CPU_INT5 = 5, CPU_PAIRS = 6, CPU_BF12 = 7
+    CPU_F32 = 0, CPU_BF16 = 1, CPU_F16 = 2, CPU_E4M3 = 3, CPU_INT8 = 4, CPU_INT5 = 5, CPU_PAIRS = 6, CPU_BF12 = 7,
+    CPU_PAIRS12 = 8
 } cpu_type;
 
 typedef void (*cpu_kernel)(const void *args, ptrdiff_t begin, ptrdiff_t end);
@@ -91,7 +92,7 @@ typedef struct {
 } cpu_clamp_args;
 
 /// Rounds to bf16, to the nearest and to even: `narrow_inputs` numbers to a word, in bf16 if two (half a word that is left over
-/// is zero), as a float if one. Products over CPU_PAIRS, CPU_BF12, CPU_INT8 and CPU_INT5 read words where others read floats: their x and
+/// is zero), as a float if one. Products over CPU_PAIRS, CPU_PAIRS12, CPU_INT8 and CPU_INT5 read words where others read floats: their x and
 /// x_stride are in words. Items: rows.
 typedef struct {
     const float *x;  // [rows, x_stride]

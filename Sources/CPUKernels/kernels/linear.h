@@ -5,7 +5,7 @@ enum { ROW_BLOCK = 48 };  // rows whose inputs stay in the cache while the panel
 // Computes `rows` rows (ROW_BLOCK at most) times a panel; row r goes to out[2 * r] and out[2 * r + 1].
 INLINE void product(int rows, const float *const *x, const char *panel, ptrdiff_t inputs, cpu_type type, v16 *out) {
 #ifdef MADD_PAIRS
-    if (type == CPU_BF12) return bf12_product(rows, x, panel, inputs, out);
+    if (type == CPU_BF12 || type == CPU_PAIRS12) return bf12_product(rows, x, panel, inputs, type, out);
     if (type == CPU_PAIRS) return pairs_product(rows, x, panel, inputs, out);
 #endif
     if (type == CPU_INT8 || type == CPU_INT5) return grouped_product(rows, x, panel, inputs, type, out);

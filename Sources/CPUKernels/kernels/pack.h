@@ -2,7 +2,7 @@
 
 // Of a whole panel.
 INLINE ptrdiff_t panel_bytes(ptrdiff_t inputs, cpu_type type) {
-    if (type == CPU_BF12) return bf12_bytes(inputs);
+    if (type == CPU_BF12 || type == CPU_PAIRS12) return bf12_bytes(inputs);
     if (type == CPU_INT8 || type == CPU_INT5) return head_bytes(type) + inputs / CPU_GROUP * group_bytes(type);
     return (type == CPU_F32 ? inputs : (inputs + 1) / 2 * 2) * CPU_PANEL * weight_size(type);
 }

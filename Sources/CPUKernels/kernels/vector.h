@@ -72,11 +72,13 @@ INLINE float widen_e4m3(uint8_t byte) {
     return x * 0x1p120f;
 }
 
+// The first or second (`half`) bf16 of each word.
+INLINE v16 widen_half_of(i16 words, int half) { return (v16)(half ? words & (int32_t)0xFFFF0000 : words << 16); }
+
 // 16 weights of one input, the first or second (`half`) of a pair, of `width` that lie side by side.
 INLINE v16 load_weight(const char *weights, ptrdiff_t pair, int half, ptrdiff_t width, cpu_type type) {
     if (type == CPU_F32) return load((const float *)weights + (2 * pair + half) * width);
-    i16 words = *(const i16_unaligned *)(weights + pair * width * 4);
-    return (v16)(half ? words & (int32_t)0xFFFF0000 : words << 16);
+    return widen_half_of(*(const i16_unaligned *)(weights + pair * width * 4), half);
 }
 
 INLINE ptrdiff_t weight_size(cpu_type type) { return type == CPU_F32 ? 4 : 2; }

@@ -130,11 +130,12 @@ struct PanelLayout {
             }
         dtype = isBF16 || precision == .bfloat16 ? .bfloat16 : .float32
         isCompressed =
-            compresses && precision == .bfloat16 && inputs % 4 == 0 && inputs <= Int(CPU_BF12_INPUTS)
+            compresses && dtype == .bfloat16 && (precision == .bfloat16 || precision == .stored)
+            && !first.isTransposed && inputs % 4 == 0 && inputs <= Int(CPU_BF12_INPUTS)
         let panelBytes =
             switch precision {
             // High bytes, the list of those that have no code, and units of four inputs.
-            case .bfloat16 where isCompressed: 64 + (inputs + 255) / 256 * 64 + inputs / 4 * 192
+            case _ where isCompressed: 64 + (inputs + 255) / 256 * 64 + inputs / 4 * 192
             // Bfloat16 inputs come in pairs.
             case .stored, .bfloat16: Int(CPU_PANEL) * (dtype == .bfloat16 ? (inputs + 1) / 2 * 2 : inputs) * dtype.size
             case .int8: Int(CPU_PANEL) * inputs / group * (2 + group)
@@ -146,7 +147,7 @@ struct PanelLayout {
     /// What `pack` makes of the rows.
     var packedType: cpu_type {
         switch precision {
-        case .bfloat16 where isCompressed: CPU_BF12
+        case _ where isCompressed: CPU_BF12
         case .stored, .bfloat16: dtype == .bfloat16 ? CPU_BF16 : CPU_F32
         case .int8: CPU_INT8
         case .int5: CPU_INT5

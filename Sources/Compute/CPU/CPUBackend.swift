@@ -256,16 +256,9 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
 
 extension Matrix {
     var kernelType: cpu_type {
-        isCompressed ? CPU_BF12 : precision.kernelType ?? (dtype == .bfloat16 ? CPU_BF16 : CPU_F32)
-    }
-}
-
-extension WeightPrecision {
-    /// The kernels' name for it; nil for what is as stored.
-    var kernelType: cpu_type? {
-        switch self {
-        case .stored: nil
-        case .bfloat16: CPU_PAIRS
+        switch precision {
+        case .stored: isCompressed ? CPU_BF12 : dtype == .bfloat16 ? CPU_BF16 : CPU_F32
+        case .bfloat16: isCompressed ? CPU_PAIRS12 : CPU_PAIRS
         case .int8: CPU_INT8
         case .int5: CPU_INT5
         }
