@@ -40,13 +40,15 @@ INLINE bf12_unit bf12_join(const b64 low[2], const b64 high[2]) {
 // Reads units of a panel, one after the other.
 typedef struct {
     b64 highs;
-    const uint32_t *list;  // the next entry
-    const char *units;     // the next unit
-    uint32_t place;        // of its first weight
+    const uint32_t *list, *list_end;  // from the next entry on
+    const char *units;                // from the next unit on
+    uint32_t place;                   // of its first weight
 } bf12_reader;
 
 INLINE bf12_reader bf12_open(const char *panel, ptrdiff_t inputs) {
-    return (bf12_reader){*(const b64_unaligned *)panel, (const uint32_t *)(panel + BF12_LIST), panel + bf12_head(inputs), 0};
+    return (bf12_reader){
+        .highs = *(const b64_unaligned *)panel, .list = (const uint32_t *)(panel + BF12_LIST),
+        .list_end = (const uint32_t *)(panel + bf12_head(inputs)), .units = panel + bf12_head(inputs)};
 }
 
 INLINE bf12_unit bf12_next(bf12_reader *reader) {
@@ -60,8 +62,9 @@ INLINE bf12_unit bf12_next(bf12_reader *reader) {
     if (__builtin_expect(*reader->list >> 8 < end, 0)) {
         char bytes[BF12_RAW] __attribute__((aligned(64)));
         memcpy(bytes, &unit, sizeof unit);
-        for (; *reader->list >> 8 < end; reader->list++)
-            bytes[2 * (*reader->list / 256 - reader->place) + 1] = (char)*reader->list;
+        // A list that a disk has spoilt may give other numbers, and do no other harm.
+        for (; reader->list < reader->list_end && *reader->list >> 8 < end; reader->list++)
+            bytes[(2 * (*reader->list >> 8) + 1) % BF12_RAW] = (char)*reader->list;
         memcpy(&unit, bytes, sizeof unit);
     }
     reader->place = end;
