@@ -67,4 +67,26 @@ import Testing
         }
         #expect(found == expected.indices.filter { (low...high).contains(expected[$0]) })
     }
+
+    @Test("a look finds the loads of a range and no others, also below zero", arguments: UInt64(0)..<20)
+    func looks(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        let set = LoadSet()
+        var loads: Set = [0, LoadSet.most]
+        for _ in 0..<26 { loads.insert(.random(in: 0...LoadSet.most, using: &random)) }
+        for load in loads { set.insert(load) }
+        for load in loads.shuffled(using: &random).prefix(5) {
+            set.remove(load)
+            loads.remove(load)
+        }
+        for _ in 0..<2000 {
+            let width = Int32.random(in: 1...Int32(LoadSet.widest), using: &random)
+            let low = Int32.random(in: -LoadSet.most - 64...LoadSet.most, using: &random)
+            let found = set.hasLoad(from: low, 1 << UInt64(width) &- 1)
+            #expect(found == loads.contains { (low..<low + width).contains($0) }, "\(width) from \(low)")
+        }
+        set.clear()
+        let isEmpty = !set.hasLoad(from: 0, 1)
+        #expect(isEmpty)
+    }
 }

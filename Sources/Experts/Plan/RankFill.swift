@@ -3,9 +3,10 @@
 // Goals in order: no rank above the limit, speed.
 // Method: each rank begins with one of the heaviest replicas, the last three with experts that lie nowhere else, as two
 //         copies of one could hardly be kept apart at the end. The ranks with the heaviest are filled first: the heaviest
-//         one to three of what is left that bring the rank to just below the limit. So heavy ones are used up early, and
-//         the tighter the first ranks are filled, the more room is left for the last three: one of them gets each subset
-//         of what is left that leaves the other two room enough, until the rest can be split between those. After
+//         one to three of what is left that bring the rank to just below the limit. Beside each two, one look tells
+//         whether a third fits (LoadSet). So heavy ones are used up early, and the tighter the first ranks are filled,
+//         the more room is left for the last three: one of them gets each subset of what is left that leaves the other
+//         two room enough, until the rest can be split between those. After
 //         E. Schreiber and R. Korf, "Improved bin completion for optimal bin packing and number partitioning" (2013).
 
 /// Fills the ranks of layers of one shape.
@@ -18,6 +19,9 @@ struct RankFill: ~Copyable {
     /// The replicas that no rank has yet by falling load: their loads, then two zeros, and experts; `[P + 2]` each.
     private let weight: UnsafeMutablePointer<Float>
     private let expert: UnsafeMutablePointer<Int32>
+    /// The loads in whole units, then two zeros, and the set of them; `[P + 2]`.
+    private let wholes: UnsafeMutablePointer<Int32>
+    private let listed = LoadSet()
     /// The experts that each rank has, and how many; `[G, p]` and `[G]`.
     let held: UnsafeMutablePointer<Int32>
     let counts: UnsafeMutablePointer<Int>
@@ -33,6 +37,7 @@ struct RankFill: ~Copyable {
         let slots = ranks * room
         weight = .allocate(capacity: slots + 2)
         expert = .allocate(capacity: slots + 2)
+        wholes = .allocate(capacity: slots + 2)
         held = .allocate(capacity: slots)
         counts = .allocate(capacity: ranks)
         loads = .allocate(capacity: ranks)
@@ -42,6 +47,7 @@ struct RankFill: ~Copyable {
     deinit {
         weight.deallocate()
         expert.deallocate()
+        wholes.deallocate()
         held.deallocate()
         counts.deallocate()
         loads.deallocate()
@@ -60,20 +66,22 @@ struct RankFill: ~Copyable {
         _ ranks: Int, _ order: UnsafePointer<UInt64>, _ loaded: Int, limit: Float, _ work: inout Int
     ) -> Bool {
         guard loaded >= ranks, keyWeight(order[0]) <= limit else { return false }
-        var left = begin(ranks, order, loaded)
         var slack = limit * Float(ranks)
-        for rank in 0..<ranks { slack -= loads[rank] }
-        for item in 0..<left { slack -= weight[item] }
+        for item in 0..<loaded { slack -= keyWeight(order[item]) }
         guard slack > 0 else { return false }
+        // What a rank may leave is less than a look is wide.
+        let unit = min(Float(LoadSet.most) / limit, 20 * Float(ranks) / slack)
+        var left = begin(ranks, order, loaded, unit)
         for rank in 0..<max(0, ranks &- 3) {
-            guard close(rank, ranks, limit, slack / Float(ranks &- rank), &left, &work) else { return false }
+            guard close(rank, ranks, limit, slack / Float(ranks &- rank), unit, &left, &work) else { return false }
             slack -= limit - loads[rank]
         }
         return finish(ranks, limit, &left, &work)
     }
 
     /// Gives each rank its first replica and lists the others; returns how many those are.
-    private func begin(_ ranks: Int, _ order: UnsafePointer<UInt64>, _ loaded: Int) -> Int {
+    private func begin(_ ranks: Int, _ order: UnsafePointer<UInt64>, _ loaded: Int, _ unit: Float) -> Int {
+        listed.clear()
         counts.update(repeating: 0, count: ranks)
         loads.update(repeating: 0, count: ranks)
         let last = max(0, ranks &- 3)
@@ -87,6 +95,8 @@ struct RankFill: ~Copyable {
             let taker = isSingle && single < ranks ? single : rank < last ? rank : ranks
             guard taker < ranks else {
                 weight[left] = load
+                wholes[left] = Int32(load * unit)
+                listed.insert(wholes[left])
                 expert[left] = Int32(truncatingIfNeeded: its)
                 left &+= 1
                 continue
@@ -96,20 +106,22 @@ struct RankFill: ~Copyable {
             loads[taker] = load
             if taker < last { rank &+= 1 } else { single &+= 1 }
         }
-        for place in left..<left &+ 2 { (weight[place], expert[place]) = (0, -1) }
+        for place in left..<left &+ 2 { (weight[place], wholes[place], expert[place]) = (0, 0, -1) }
+        listed.insert(0)
         return left
     }
 
     /// Fills a rank, or a later one that takes its place.
     private func close(
-        _ rank: Int, _ ranks: Int, _ limit: Float, _ part: Float, _ left: inout Int, _ work: inout Int
+        _ rank: Int, _ ranks: Int, _ limit: Float, _ part: Float, _ unit: Float, _ left: inout Int,
+        _ work: inout Int
     ) -> Bool {
         repeat {
             for candidate in rank..<ranks {
                 work &-= 20 &+ 10 * left
                 let open = limit - loads[candidate]
                 if open > Self.tightly * part {
-                    let found = fitting(candidate, left, open, part)
+                    let found = fitting(candidate, left, open, part, unit)
                     guard found.0 >= 0 else { continue }
                     // The last first, as those after it move up.
                     if found.2 >= 0 { hand(found.2, candidate, &left) }
@@ -140,8 +152,13 @@ struct RankFill: ~Copyable {
         counts[rank] &+= 1
         loads[rank] += weight[item]
         left &-= 1
+        // Equal ones are neighbours, zeros at the end among them.
+        if wholes[item] != wholes[item &+ 1], item == 0 || wholes[item] != wholes[item &- 1] {
+            listed.remove(wholes[item])
+        }
         for later in item...left {
             weight[later] = weight[later &+ 1]
+            wholes[later] = wholes[later &+ 1]
             expert[later] = expert[later &+ 1]
         }
     }
@@ -161,38 +178,49 @@ struct RankFill: ~Copyable {
 
     /// Up to three experts of the list that fill what a rank has open, -1 for none: the first that do so tightly, else
     /// the best.
-    private func fitting(_ rank: Int, _ left: Int, _ open: Float, _ part: Float) -> (Int, Int, Int) {
+    private func fitting(
+        _ rank: Int, _ left: Int, _ open: Float, _ part: Float, _ unit: Float
+    ) -> (Int, Int, Int) {
         let enough = open - Self.tightly * part
         var best = (-1, -1, -1)
         var most = open - Self.loosely * part
-        // Beside a lighter first and a lighter second, no third that was too light before suffices.
-        var lightest = left &+ 1
+        // What is open and three loads are rounded down: up to three units may be missing.
+        let width = min(LoadSet.widest, Int((open - most) * unit) &+ 4)
+        let least = Int32(open * unit) &- Int32(width) &+ 1
+        let mask: UInt64 = 1 << UInt64(width) &- 1
         for one in 0..<left where weight[one] <= open {
-            let first = weight[one]
             // Three from here on do not suffice.
-            if first + weight[one &+ 1] + weight[one &+ 2] <= most { break }
-            guard !holds(rank, one) else { continue }
-            // The second from the heaviest on and the third from the lightest on, which is none: a zero.
-            var (other, third) = (one &+ 1, lightest)
-            let space = open - first
-            var least = most - first
-            while other < third {
-                let sum = weight[other] + weight[third]
-                let isOver = sum > space
-                lightest = other == one &+ 1 ? third : lightest
-                if !isOver, sum > least, isNew(rank, other, beside: one), isNew(rank, third, beside: one),
-                    third >= left || expert[other] != expert[third]
-                {
-                    least = sum
-                    most = first + sum
-                    best = (one, other < left ? other : -1, third < left ? third : -1)
-                    if most >= enough { return best }
-                }
-                other &+= isOver ? 1 : 0
-                third &-= isOver ? 0 : 1
+            if weight[one] + weight[one &+ 1] + weight[one &+ 2] <= most { break }
+            let low = least &- wholes[one]
+            var other = one
+            while other < left {
+                // The second may be none, a zero, as may the third.
+                other &+= 1
+                if wholes[other] &+ wholes[other &+ 1] < low { break }
+                guard listed.hasLoad(from: low &- wholes[other], mask) else { continue }
+                guard let third = third(rank, left, one, other, above: most, open) else { continue }
+                most = weight[one] + weight[other] + weight[third]
+                best = (one, other < left ? other : -1, third < left ? third : -1)
+                if most >= enough { return best }
             }
         }
         return best
+    }
+
+    /// The first expert of the list that fills a rank beside two before it, to more than `most` and at most `open`.
+    private func third(
+        _ rank: Int, _ left: Int, _ one: Int, _ other: Int, above most: Float, _ open: Float
+    ) -> Int? {
+        let two = weight[one] + weight[other]
+        guard two <= open, !holds(rank, one), isNew(rank, other, beside: one) else { return nil }
+        var item = other &+ 1
+        // The zeros at the end are never too heavy.
+        while two + weight[item] > open { item &+= 1 }
+        while item < left &+ 2, two + weight[item] > most {
+            if isNew(rank, item, beside: one), item >= left || expert[item] != expert[other] { return item }
+            item &+= 1
+        }
+        return nil
     }
 
     private func isNew(_ rank: Int, _ item: Int, beside one: Int) -> Bool {
