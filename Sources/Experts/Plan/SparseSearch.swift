@@ -11,7 +11,7 @@ struct SparseSearch: ~Copyable {
     private static let pairedRoom = 5
     /// Attempts before the limit rises, and by which part of what it leaves above the mean it rises with each later one.
     private static let patience = 4
-    private static let easing: Float = 0.03125
+    private static let easing: Float = 0.04
     /// What rounding may add to a sum.
     private static let rounding: Float = 2e-6
 
