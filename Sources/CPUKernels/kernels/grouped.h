@@ -90,7 +90,7 @@ typedef enum { NO_KEPT, WRITES_KEPT, READS_KEPT } kept_use;
             const char *codes = group + scale_bytes(type);                                                        \
             v16 part[R][P];                                                                                       \
             UNROLL for (int r = 0; r < R; r++) UNROLL for (int p = 0; p < P; p++) part[r][p] = (v16){};           \
-            if (half == 0) __builtin_prefetch(group + AHEAD);                                                     \
+            if (half == 0 && use != READS_KEPT) __builtin_prefetch(group + AHEAD);                                \
             if (use == READS_KEPT) {                                                                              \
                 GROUP_KEPT(R, P)                                                                                  \
             } else if (type == CPU_INT8) {                                                                        \
@@ -152,8 +152,7 @@ static void grouped_product(int rows, const float *const *x, const char *panel, 
     } else {
         kept_weights kept;
         run.kept = &kept;
-        const ptrdiff_t share = group_bytes(type) / GROUP_STEPS / ((rows - 1) / TILE_ROWS);
-        run.ahead_step = share < 64 ? share : 64;
+        run.ahead_step = ahead_share(group_bytes(type) / GROUP_STEPS, rows);
         for (; run.first < steps; run.first += run.steps) {
             run.steps = KEPT_STEPS < steps - run.first ? KEPT_STEPS : steps - run.first;
             tile(height, x, &run, WRITES_KEPT, out);

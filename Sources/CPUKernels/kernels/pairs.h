@@ -4,7 +4,7 @@
 #ifdef MADD_PAIRS
 _Static_assert(TILE_WHOLE == TILE_ROWS, "registers for a whole panel");
 
-enum { KEPT = 512 };  // inputs of a panel of twelve bits whose weights one tile keeps for the next ones
+enum { KEPT = KEPT_STEPS * STEP_INPUTS };  // inputs of a panel of twelve bits whose weights one tile keeps for the next ones
 
 // Adds the `pairs` pairs of inputs from x[r] + `first` on, of a whole panel of bf16 pairs, to `out`; memory is asked
 // for the weights that follow, or (`is_kept`) to bring what is at `ahead`, `step` bytes further for each pair, near.
@@ -106,7 +106,7 @@ static void bf12_product(int rows, const float *const *x, const char *panel, ptr
     const int height = tile_height(rows);
     if (height == rows) return bf12(rows, x, 0, inputs / 2, &reader, NULL, type, out);
     // The tiles that follow ask for what the first one of the next inputs will read.
-    const ptrdiff_t others = (rows - 1) / TILE_ROWS, share = BF12_UNIT / 2 / others, step = share < 64 ? share : 64;
+    const ptrdiff_t step = ahead_share(BF12_UNIT / 2, rows);
     for (ptrdiff_t first = 0, count; first < inputs; first += count) {
         count = KEPT < inputs - first ? KEPT : inputs - first;
         bf12(height, x, first / 2, count / 2, &reader, kept, type, out);

@@ -74,6 +74,13 @@ INLINE int tile_height(ptrdiff_t left) {
         }                                                                                                         \
         break;
 
+// Where the first tile of `rows` rows keeps what it has unpacked, the next ones ask memory for what it will read then: how many
+// of the `bytes` that it reads at a step each of them asks for, a line at most.
+INLINE ptrdiff_t ahead_share(ptrdiff_t bytes, int rows) {
+    const ptrdiff_t share = bytes / ((rows - 1) / TILE_ROWS);
+    return share < 64 ? share : 64;
+}
+
 // Computes `rows` rows (a tile_height) times a panel; row r goes to out[2 * r] and out[2 * r + 1].
 static void tile(int rows, const float *const *x, const char *panel, ptrdiff_t inputs, cpu_type type, v16 *out) {
     switch (rows) { HEIGHTS(PANEL_CASE) }
