@@ -5,11 +5,25 @@
 void cpu_both(const void *raw, ptrdiff_t begin, ptrdiff_t end) {
     const cpu_both_args *a = raw;
     const ptrdiff_t items = a->first_items + a->second_items;
-    // How many items before the range, and before its end, are the first op's: of 6 + 2 items the range 4 ..< 8 has 3 ..< 6 of
-    // the first and 1 ..< 2 of the second.
-    const ptrdiff_t first = begin * a->first_items / items, last = end * a->first_items / items;
-    const bool second_begins = __atomic_fetch_add(a->turn, 1, __ATOMIC_RELAXED) & 1;
-    if (second_begins && end - last > begin - first) a->second(a->second_args, begin - first, end - last);
-    if (last > first) a->first(a->first_args, first, last);
-    if (!second_begins && end - last > begin - first) a->second(a->second_args, begin - first, end - last);
+    for (ptrdiff_t share = begin * a->shares / items; begin < end; share++) {
+        ptrdiff_t place = items * share / a->shares;
+        const ptrdiff_t next = items * (share + 1) / a->shares;
+        // Of 6 + 2 items in two shares the last, 4 ..< 8, has 3 ..< 6 of the first op and 1 ..< 2 of the second.
+        const ptrdiff_t first = place * a->first_items / items, first_end = next * a->first_items / items;
+        const struct {
+            cpu_kernel run;
+            const void *args;
+            ptrdiff_t begin, count;
+        } parts[2] = {{a->first, a->first_args, first, first_end - first},
+                      {a->second, a->second_args, place - first, next - first_end - (place - first)}};
+        // Every other share begins with the second op.
+        for (int i = 0; i < 2; i++) {
+            const ptrdiff_t part_begin = parts[(share + i) % 2].begin - place;
+            place += parts[(share + i) % 2].count;
+            const ptrdiff_t stop = place < end ? place : end;
+            if (begin >= stop) continue;
+            parts[(share + i) % 2].run(parts[(share + i) % 2].args, part_begin + begin, part_begin + stop);
+            begin = stop;
+        }
+    }
 }

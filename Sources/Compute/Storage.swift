@@ -12,7 +12,7 @@ public final class Storage: @unchecked Sendable {  // who may write when is the 
     static let hugePage = 2 << 20
 
     /// Who keeps the memory; nil for this object itself.
-    private let owner: MappedBytes?
+    private let owner: AnyObject?
 
     /// Allocates `byteCount` bytes.
     ///
@@ -32,9 +32,15 @@ public final class Storage: @unchecked Sendable {  // who may write when is the 
     }
 
     /// The bytes `range` of a file, which nobody may write.
-    init(_ file: MappedBytes, _ range: Range<Int>) {
+    init(_ file: MappedBytes, bytes range: Range<Int>) {
         bytes = UnsafeMutableRawBufferPointer(mutating: UnsafeRawBufferPointer(rebasing: file.bytes[range]))
         owner = file
+    }
+
+    /// The bytes `range` of a block.
+    init(_ block: Storage, bytes range: Range<Int>) {
+        bytes = UnsafeMutableRawBufferPointer(rebasing: block.bytes[range])
+        owner = block
     }
 
     deinit {

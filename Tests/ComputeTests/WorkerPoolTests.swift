@@ -11,13 +11,13 @@ private struct Counters {
     var counts: UnsafeMutablePointer<Atomic<Int>>
     var items: Int
     var grain: Int
-    /// Ranges that are empty, leave the items, or are shorter than the grain without being what is left.
+    /// Ranges that are empty, leave the items, or are shorter than the grain without being all items.
     var badRanges: UnsafeMutablePointer<Atomic<Int>>
 }
 
 private func countItems(_ raw: UnsafeRawPointer?, begin: Int, end: Int) {
     guard let counters = raw?.load(as: Counters.self) else { return }
-    if begin < 0 || begin >= end || end > counters.items || end - begin < counters.grain && begin > 0 {
+    if begin < 0 || begin >= end || end > counters.items || end - begin < min(counters.grain, counters.items) {
         counters.badRanges.pointee.wrappingAdd(1, ordering: .relaxed)
         return
     }

@@ -294,12 +294,12 @@ static inline void cpu_relax(void) {
 #endif
 }
 
-/// Two ops that need nothing of one another. Items: those of both, each op's in order and evenly among the other's.
+/// Two ops that need nothing of one another. Items: those of both, dealt into shares, which have both ops' in proportion.
 typedef struct {
     cpu_kernel first, second;
     const void *first_args, *second_args;
     ptrdiff_t first_items, second_items;
-    int32_t *turn;  // how many ranges were begun; every other one begins with the second op
+    ptrdiff_t shares;
 } cpu_both_args;
 
 /// Runs two ops as one, so that threads compute what waits for memory beside what does not, and meet once.

@@ -13,12 +13,13 @@ extension CPUBackend {
         _ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision, laidOut: ([TensorRows]) -> Void
     ) -> Matrix {
         var layout = layout(matrices, gated: gated, precision: precision)
-        var storage = Storage(byteCount: layout.stride * matrices.count)
+        var storage = arena.take(layout.stride * matrices.count)
         for index in matrices.indices {
             if !pack(matrices[index], layout, into: storage.bytes.baseAddress! + index * layout.stride) {
                 // Weights of too many sizes for compression: all that are side by side lie as they are.
                 layout = PanelLayout(matrices, gated: gated, precision: precision, compresses: false)
-                storage = Storage(byteCount: layout.stride * matrices.count)
+                arena.takeBack(storage)
+                storage = arena.take(layout.stride * matrices.count)
                 for again in 0...index {
                     _ = pack(matrices[again], layout, into: storage.bytes.baseAddress! + again * layout.stride)
                 }

@@ -17,6 +17,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
     /// A product's inputs in bfloat16, and those of one that runs beside it.
     let narrowed = Scratch()
     let narrowedBeside = Scratch()
+    /// Where its matrices lie.
+    let arena = Arena()
 
     /// Multiply-adds that make a range worth handing to another thread: a microsecond or two of work.
     private static let worthwhile = 1 << 16
@@ -36,10 +38,13 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
 
     public func stop() { pool.stop() }
 
+    /// Items of `work` multiply-adds each that are worth a claim.
+    private static func grain(_ work: Int) -> Int { max(1, worthwhile / max(1, work)) }
+
     /// Runs `kernel` over `items` items of `work` multiply-adds each.
     func run<Arguments>(_ kernel: cpu_kernel, _ arguments: Arguments, items: Int, work: Int) {
         withUnsafePointer(to: arguments) {
-            pool.run(kernel, UnsafeRawPointer($0), items: items, grain: max(1, Self.worthwhile / max(1, work)))
+            pool.run(kernel, UnsafeRawPointer($0), items: items, grain: Self.grain(work))
         }
     }
 
@@ -48,17 +53,13 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
         _ first: cpu_kernel, _ arguments: First, items: Int, beside second: cpu_kernel, _ others: Second,
         items otherItems: Int, work: Int
     ) {
-        var turn: Int32 = 0
+        let (all, grain) = (items + otherItems, Self.grain(work))
         withUnsafePointer(to: arguments) { arguments in
             withUnsafePointer(to: others) { others in
-                withUnsafeMutablePointer(to: &turn) { turn in
-                    run(
-                        cpu_both,
-                        cpu_both_args(
-                            first: first, second: second, first_args: arguments, second_args: others,
-                            first_items: items, second_items: otherItems, turn: turn),
-                        items: items + otherItems, work: work)
-                }
+                let both = cpu_both_args(
+                    first: first, second: second, first_args: arguments, second_args: others, first_items: items,
+                    second_items: otherItems, shares: pool.shareCount(items: all, grain: grain))
+                withUnsafePointer(to: both) { pool.run(cpu_both, $0, items: all, grain: grain) }
             }
         }
     }

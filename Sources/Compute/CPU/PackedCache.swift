@@ -184,7 +184,7 @@ public final class PackedCache: WeightLayout {
         if let file {
             precondition(offset + byteCount <= file.bytes.count, "matrices that are not in the plan")
             for stack in matrices { laidOut(stack) }
-            return layout.matrix(count: matrices.count, storage: Storage(file, offset..<offset + byteCount))
+            return layout.matrix(count: matrices.count, storage: Storage(file, bytes: offset..<offset + byteCount))
         }
         let matrix = backend.makeMatrix(matrices, gated: gated, precision: precision, laidOut: laidOut)
         if output != nil, matrix.isCompressed != layout.isCompressed {

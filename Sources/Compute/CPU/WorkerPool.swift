@@ -1,9 +1,11 @@
 // WorkerPool: the threads that compute. One caller at a time splits a kernel's items, or lanes, among them.
 //
 // Owner: whoever calls `run`, one thread at a time; the workers belong to the pool.
-// Method: guided self-scheduling (Polychronopoulos and Kuck, 1987): who is free claims its share of half of what is left,
-//         so that claims are few and all threads end together. A 64-bit ticket holds the job's number and the items left;
-//         a claim is one compare-and-swap, and a worker that never wakes costs nothing. Idle workers spin for a few microseconds (the next op usually follows at once), then sleep.
+// Method: work stealing (Blumofe and Leiserson, 1999). Each thread has a share of the items, one contiguous range, and claims
+//         halves of what is left of it from the front, so that a thread reads one stream of memory; whoever has none left
+//         claims from the back of the largest share. So claims are few, all threads end together, and a worker that never
+//         wakes costs nothing. A claim is one compare-and-swap. Idle workers spin for a few microseconds (the next op usually
+//         follows at once), then sleep.
 
 internal import CPUKernels
 public import Experts
@@ -26,8 +28,13 @@ public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written
     }
 
     private var job: Job?
-    private let ticket = Atomic<UInt64>(0)  // job number << 32 | items left
-    /// Items that are worth a claim, in the job of the ticket.
+    /// What is left of each thread's share: begin << 32 | end, one in each `apart`.
+    private let shares: UnsafeMutablePointer<Atomic<UInt64>>
+    /// Words from share to share: two cache lines, which processors fetch together.
+    private static let apart = 16
+    /// How many jobs there were.
+    private let jobs = Atomic<Int>(0)
+    /// Items of the job that are worth a claim.
     private let grain = Atomic<Int>(1)
     /// Items of it that are computed.
     private let finished = Atomic<Int>(0)
@@ -54,12 +61,16 @@ public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written
         threadCount = max(1, threads)
         let allowed = pinsThreads ? Processors.allowed : []
         places = allowed.count == threadCount ? Array(allowed.dropFirst()) : []
+        shares = .allocate(capacity: threadCount * Self.apart)
+        for index in 0..<threadCount * Self.apart { (shares + index).initialize(to: Atomic(0)) }
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(condition, nil)
         for _ in 1..<threadCount { startWorker() }
     }
 
     deinit {
+        shares.deinitialize(count: threadCount * Self.apart)
+        shares.deallocate()
         pthread_cond_destroy(condition)
         pthread_mutex_destroy(mutex)
         condition.deallocate()
@@ -92,18 +103,27 @@ public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written
         threads = []
     }
 
+    /// How many shares `run` divides items into: share s of n begins with item `items * s / n`.
+    func shareCount(items: Int, grain: Int) -> Int { max(1, min(threadCount, items / max(1, grain))) }
+
     /// Runs `kernel` over `items` items, fewer than 2³², which any thread may compute in ranges of at least `grain`.
     func run(_ kernel: cpu_kernel, _ arguments: UnsafeRawPointer, items: Int, grain: Int) {
         guard items > 0 else { return }
-        precondition(items < 1 << 32, "more items than a ticket counts")
-        guard items > grain, threadCount > 1 else { return kernel(arguments, 0, items) }
+        precondition(items < 1 << 32, "more items than a share counts")
+        let shareCount = shareCount(items: items, grain: grain)
+        guard shareCount > 1 else { return kernel(arguments, 0, items) }
         job = Job(kernel: kernel, arguments: arguments)
         self.grain.store(grain, ordering: .relaxed)
         finished.store(0, ordering: .relaxed)
-        let number = (ticket.load(ordering: .relaxed) >> 32) &+ 1
-        ticket.store(number << 32 | UInt64(items), ordering: .sequentiallyConsistent)
+        var begin = 0
+        for share in 0..<shareCount {
+            let end = items * (share + 1) / shareCount
+            shares[share * Self.apart].store(Self.word(begin..<end), ordering: .releasing)
+            begin = end
+        }
+        jobs.wrappingAdd(1, ordering: .sequentiallyConsistent)
         if sleepers.load(ordering: .sequentiallyConsistent) > 0 { wakeWorkers() }
-        while runSomeItems() {}
+        runItems(of: 0)
         var rounds = 0
         while finished.load(ordering: .acquiring) < items {
             cpu_relax()
@@ -138,44 +158,78 @@ public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written
         pthread_mutex_unlock(mutex)
     }
 
-    /// Claims and computes a range of items, if any are left.
-    private func runSomeItems() -> Bool {
-        var current = ticket.load(ordering: .acquiring)
-        while current & 0xFFFF_FFFF > 0 {
-            let left = Int(current & 0xFFFF_FFFF)
-            // Of this ticket's job, or the exchange fails.
-            let count = min(left, max(grain.load(ordering: .relaxed), left / (2 * threadCount)))
-            let (exchanged, original) = ticket.weakCompareExchange(
-                expected: current, desired: current - UInt64(count), ordering: .acquiringAndReleasing)
-            guard exchanged else {
-                current = original
-                continue
-            }
-            // Claimed items keep their job from finishing, so `job` is the one that the ticket named.
-            guard let job else { return false }
-            job.kernel(job.arguments, left - count, left)
-            finished.wrappingAdd(count, ordering: .releasing)
-            return true
+    /// Computes the share of a thread, then of others' what is left, until all items are claimed.
+    private func runItems(of thread: Int) {
+        var computed = 0
+        while let range = claim(shares[thread * Self.apart], fromFront: true) { computed += compute(range) }
+        if computed > 0 { finished.wrappingAdd(computed, ordering: .releasing) }
+        while let victim = largestShare() {
+            guard let range = claim(shares[victim * Self.apart], fromFront: false) else { continue }
+            finished.wrappingAdd(compute(range), ordering: .releasing)
         }
-        return false
+    }
+
+    /// Whose share has the most items left; nil if none has.
+    private func largestShare() -> Int? {
+        var (most, owner) = (0, Int?.none)
+        for thread in 0..<threadCount {
+            let range = shares[thread * Self.apart].load(ordering: .relaxed)
+            let count = Int(range & 0xFFFF_FFFF) - Int(range >> 32)
+            if count > most { (most, owner) = (count, thread) }
+        }
+        return owner
+    }
+
+    /// Computes claimed items; how many they are. Their job cannot finish before, so it is the one in `job`.
+    private func compute(_ range: Range<Int>) -> Int {
+        guard let job else { return 0 }
+        job.kernel(job.arguments, range.lowerBound, range.upperBound)
+        return range.count
+    }
+
+    /// Claims half of what is left of a share, or all where half is less than the grain; nil if nothing is left.
+    private func claim(_ share: borrowing Atomic<UInt64>, fromFront: Bool) -> Range<Int>? {
+        var current = share.load(ordering: .acquiring)
+        while true {
+            let (begin, end) = (Int(current >> 32), Int(current & 0xFFFF_FFFF))
+            guard begin < end else { return nil }
+            let half = (end - begin) / 2
+            let count = half < grain.load(ordering: .relaxed) ? end - begin : half
+            let range = fromFront ? begin..<begin + count : end - count..<end
+            let left = fromFront ? range.upperBound..<end : begin..<range.lowerBound
+            let (exchanged, original) = share.weakCompareExchange(
+                expected: current, desired: Self.word(left), ordering: .acquiringAndReleasing)
+            if exchanged { return range }
+            current = original
+        }
+    }
+
+    /// A range as a share keeps it.
+    private static func word(_ range: Range<Int>) -> UInt64 {
+        UInt64(range.lowerBound) << 32 | UInt64(range.upperBound)
     }
 
     /// A worker's life.
     fileprivate func work() {
         let number = started.wrappingAdd(1, ordering: .relaxed).oldValue
         if number < places.count { cpu_pin(Int32(truncatingIfNeeded: places[number])) }
+        var seen = 0
         while true {
             var rounds = 0
             while rounds < Self.spins {
-                if runSomeItems() { rounds = 0 } else { rounds += 1 }
+                let current = jobs.load(ordering: .acquiring)
+                if current == seen {
+                    rounds += 1
+                } else {
+                    seen = current
+                    runItems(of: number + 1)
+                    rounds = 0
+                }
                 cpu_relax()
             }
             pthread_mutex_lock(mutex)
             sleepers.wrappingAdd(1, ordering: .sequentiallyConsistent)
-            let current = ticket.load(ordering: .sequentiallyConsistent)
-            let seen = current & 0xFFFF_FFFF == 0 ? current >> 32 : current >> 32 &- 1
-            // Until a job that was not seen before: one that wakes too late for it spins for the next instead.
-            while ticket.load(ordering: .sequentiallyConsistent) >> 32 == seen,
+            while jobs.load(ordering: .sequentiallyConsistent) == seen,
                 !stopping.load(ordering: .sequentiallyConsistent)
             {
                 pthread_cond_wait(condition, mutex)
