@@ -151,10 +151,10 @@ public struct Buffer: Sendable {
     private let storage: Storage
 
     /// An uninitialised buffer.
-    public init(rows: Int, width: Int, usesHugePages: Bool = true) {
+    public init(rows: Int, width: Int) {
         self.rows = rows
         self.width = width
-        storage = Storage(byteCount: rows * width * MemoryLayout<Float>.stride, usesHugePages: usesHugePages)
+        storage = Storage(byteCount: rows * width * MemoryLayout<Float>.stride)
     }
 
     /// The first element of row 0.

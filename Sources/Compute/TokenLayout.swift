@@ -85,12 +85,13 @@ public struct KVCache: Sendable {
     let keys: [Buffer]  // per layer [pages, heads, headDimension, 16]; in bfloat16 [pages, heads, pairs, 16, 2]
     let values: [Buffer]  // per layer [pages, heads, 16, headDimension], or none
 
-    /// An uninitialised cache. Memory is touched, and so taken, page by page as it is used.
+    /// An uninitialised cache. Memory is taken as it is touched, a huge page at a time: sequences lie scattered in it, and small
+    /// pages would be more than a processor can find at once.
     public init(layers: Int, pages: Int, shape: CacheShape) {
         self.pages = pages
         self.shape = shape
         func buffers(_ count: Int, _ width: Int) -> [Buffer] {
-            (0..<count).map { _ in Buffer(rows: pages, width: width, usesHugePages: false) }
+            (0..<count).map { _ in Buffer(rows: pages, width: width) }
         }
         keys = buffers(layers, shape.keyFloats)
         values = buffers(shape.hasValues ? layers : 0, shape.valueFloats)

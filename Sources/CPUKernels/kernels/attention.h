@@ -4,8 +4,17 @@
 // positions, so the result depends on the sequence alone, not on how its prompt was cut or what else is in the batch.
 // Rows that read the same keys pass through them together: heads that share a key-value head, of tokens that follow one
 // another. Each row's chains are its own, in ascending order of dimension and position.
+// Pages lie scattered, so no processor guesses which one follows: while a block's keys are multiplied, memory is asked for its
+// values, and while its values are, for the keys behind them.
 
 enum { BLOCK_POSITIONS = CPU_BLOCK, BLOCK_PAGES = BLOCK_POSITIONS / CPU_PAGE };
+
+// Keys of one head in some pages.
+typedef struct {
+    const char *keys;  // of the head in page 0
+    const int32_t *page;
+    ptrdiff_t pages;
+} key_pages;
 
 // Some rows of one sequence and key-value head, by ascending context.
 typedef struct {
@@ -18,7 +27,14 @@ typedef struct {
     float *out[TILE_ROWS];
     ptrdiff_t context[TILE_ROWS];
     float largest[TILE_ROWS], total[TILE_ROWS];
+    const char *ahead[2 * BLOCK_PAGES];  // pages that are read behind a block, asked for while its values are read
+    ptrdiff_t ahead_count;
 } attention_rows;
+
+// Asks memory for `bytes` bytes.
+INLINE void ask(const char *start, ptrdiff_t bytes) {
+    for (ptrdiff_t line = 0; line < bytes; line += 64) __builtin_prefetch(start + line, 0, 2);
+}
 
 typedef float attention_weights[TILE_ROWS][BLOCK_POSITIONS];
 
@@ -48,9 +64,16 @@ INLINE void block_scores(const int R, const cpu_type type, const attention_rows 
             keys[p] = a->keys + page[first + p < pages ? first + p : pages - 1] * a->key_stride;
             UNROLL for (int r = 0; r < R; r++) acc[r][p] = (v16){};
         }
+        const char *values[TILE_ROWS];
+        UNROLL for (int p = 0; p < P; p++)
+            values[p] = a->values + page[first + p < pages ? first + p : pages - 1] * a->value_stride;
         ptrdiff_t d = 0;
-        for (; d + 1 < a->dim; d += 2)
+        for (; d + 1 < a->dim; d += 2) {
+            UNROLL for (int p = 0; p < P; p++)
+                UNROLL for (int line = 0; line < 32 * weight_size(type); line += 64)
+                    __builtin_prefetch(values[p] + d * 16 * weight_size(type) + line, 0, 2);
             UNROLL for (int half = 0; half < 2; half++) SCORE_STEP(R, P, d, half)
+        }
         if (d < a->dim) SCORE_STEP(R, P, d, 0)
         for (int p = 0; p < P && first + p < pages; p++)
             for (int r = 0; r < R; r++) {
@@ -94,10 +117,15 @@ INLINE void block_values(const int R, const int C, const cpu_type type, const at
     v16 acc[R][C];
     UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < C; v++)
         acc[r][v] = is_first ? (v16){} : load_part(a->out[row + r] + c + v * CPU_LANES, width) * keep[r];
+    const ptrdiff_t pages = (count[0] + CPU_PAGE - 1) / CPU_PAGE, lines = (key_bytes(a->dim, type) + 63) / 64;
+    const ptrdiff_t asks = c == 0 ? a->ahead_count : 0;  // in even parts with each position
     for (ptrdiff_t first = 0; first < count[0]; first += CPU_PAGE) {
         const char *values = a->values + page[first / CPU_PAGE] * a->value_stride;
         ptrdiff_t last = count[0] - first < CPU_PAGE ? count[0] - first : CPU_PAGE;
+        const ptrdiff_t asked = first / CPU_PAGE * asks / pages, asked_end = (first / CPU_PAGE + 1) * asks / pages;
+        const ptrdiff_t part = (lines + last - 1) / last * 64;
         for (ptrdiff_t i = 0; i < last; i++) {
+            for (ptrdiff_t p = asked; p < asked_end; p++) ask(a->ahead[p] + i * part, part);
             v16 value[C];
             UNROLL for (int v = 0; v < C; v++) value[v] = load_value(values + i * size, c + v * CPU_LANES, width, type);
             UNROLL for (int r = 0; r < R; r++) {
@@ -161,10 +189,28 @@ INLINE void attention_end(attention_rows *a, int r) {
         store_part(a->out[r] + c, load_part(a->out[r] + c, a->value_dim - c) / a->total[r], a->value_dim - c);
 }
 
-// All blocks, whose pages are in the sequence's table.
-static void attention_run(attention_rows *a, int rows, const int32_t *pages) {
+// What memory is asked for during the block that begins with page `begin` of `pages`: the keys of as many pages as a block has,
+// of what follows it in this sequence and then in `then`, as far as blocks before have not asked for them; and the values of a
+// block that follows and is too short to ask for them in time.
+INLINE void plan_ahead(attention_rows *a, const int32_t *page, ptrdiff_t begin, ptrdiff_t pages, const key_pages *then) {
+    const ptrdiff_t end = pages - begin < BLOCK_PAGES ? pages : begin + BLOCK_PAGES;
+    const ptrdiff_t next = pages - end < BLOCK_PAGES ? pages - end : BLOCK_PAGES;
+    const ptrdiff_t asked = end == pages && begin > 0 ? BLOCK_PAGES - (end - begin) : 0;
+    ptrdiff_t count = 0;
+    for (ptrdiff_t p = end; p < end + next; p++) a->ahead[count++] = a->keys + page[p] * a->key_stride;
+    for (ptrdiff_t p = asked; p < BLOCK_PAGES - next && p < then->pages; p++)
+        a->ahead[count++] = then->keys + then->page[p] * a->key_stride;
+    if (next < BLOCK_PAGES)
+        for (ptrdiff_t p = end; p < end + next; p++) a->ahead[count++] = a->values + page[p] * a->value_stride;
+    a->ahead_count = count;
+}
+
+// All blocks, whose pages are in the sequence's table; the keys of `then` are read behind them.
+static void attention_run(attention_rows *a, int rows, const int32_t *pages, key_pages then) {
     int row = 0;
-    for (ptrdiff_t first = 0; first < a->context[rows - 1]; first += BLOCK_POSITIONS) {
+    const ptrdiff_t context = a->context[rows - 1];
+    for (ptrdiff_t first = 0; first < context; first += BLOCK_POSITIONS) {
+        plan_ahead(a, pages, first / CPU_PAGE, (context + CPU_PAGE - 1) / CPU_PAGE, &then);
         while (a->context[row] <= first) row++;
         attention_step(a, row, rows, first, pages + first / CPU_PAGE);
     }
@@ -192,6 +238,12 @@ static void attention(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) 
             .keys = (const char *)cache->keys + kv * key_size, .values = (const char *)cache->values + kv * value_size,
             .key_stride = cache->kv_heads * key_size, .value_stride = cache->kv_heads * value_size,
             .type = cache->type, .dim = dim, .value_dim = dim, .scale = a->scale};
+        key_pages then = {};
+        const ptrdiff_t next_kv = next / a->tokens / parts, next_t = next % a->tokens;
+        if (next_kv < cache->kv_heads && (next_kv != kv || cache->sequences[next_t] != cache->sequences[t]))
+            then = (key_pages){(const char *)cache->keys + next_kv * key_size,
+                               cache->tables + cache->sequences[next_t] * cache->table_stride,
+                               cache->positions[next_t] / CPU_PAGE + 1};
         for (ptrdiff_t h = 0; h < heads;) {
             int count = 0, height = tile_height(heads - h);
             for (ptrdiff_t token = t; token < t + tokens; token++)
@@ -200,7 +252,7 @@ static void attention(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) 
                     rows.out[count] = a->out + (token * a->heads + i) * dim;
                     rows.context[count] = cache->positions[token] + 1;
                 }
-            attention_run(&rows, count, cache->tables + cache->sequences[t] * cache->table_stride);
+            attention_run(&rows, count, cache->tables + cache->sequences[t] * cache->table_stride, then);
             h += height;
         }
     }
