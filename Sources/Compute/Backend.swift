@@ -49,15 +49,15 @@ public protocol Backend: WeightLayout, Sendable {
     /// `out = silu(x · gateᵀ) ⊙ (x · upᵀ)`. `[count, outputs]`
     func gatedLinear(_ x: Buffer, count: Int, weight: Matrix, out: Buffer)
 
-    /// Rotates the queries of `qkv` in place and puts rotated keys and the values into the cache.
+    /// Rotates the queries and keys of `qkv` in place, and puts keys and values into the cache.
     /// `qkv: [N, (heads + 2 kvHeads) * headDimension]`
     func rotate(_ qkv: Buffer, tokens: TokenLayout, cache: KVCache, layer: Int, heads: Int, angles: RotaryTable)
 
     /// Causal attention of every token over its sequence's positions up to its own. `out: [N, heads * headDimension]`
     func attend(_ qkv: Buffer, tokens: TokenLayout, cache: KVCache, layer: Int, heads: Int, scale: Float, out: Buffer)
 
-    /// Latent attention: puts the latent and the rotated key of every token into the cache, rotates the last `rotary` of each
-    /// head of `query`, and puts those of generated tokens behind their absorbed queries. `latent: [N, rank]`,
+    /// Latent attention: rotates `keyRotary` and the last `rotary` of each head of `query` in place, puts the latent and the
+    /// rotated key of every token into the cache, and puts those of generated tokens behind their absorbed queries. `latent: [N, rank]`,
     /// `keyRotary: [N, rotary]`, `query: [N, heads * (nope + rotary)]`, `absorbed: [N, heads * (rank + rotary)]`
     func storeLatent(
         _ latent: Buffer, keyRotary: Buffer, query: Buffer, absorbed: Buffer, tokens: TokenLayout, cache: KVCache,

@@ -167,7 +167,7 @@ typedef struct {
     cpu_type type;  // CPU_F32 or CPU_BF16
 } cpu_cache;
 
-/// Rotates queries in place, rotates keys into the cache, copies values into the cache. Items: tokens.
+/// Rotates queries and keys in place, copies keys and values into the cache. Items: tokens.
 typedef struct {
     cpu_cache cache;
     float *qkv;            // [tokens, (heads + 2 * kv_heads) * head_dim]: queries, keys, values
@@ -191,7 +191,7 @@ typedef struct {
 typedef struct {
     cpu_cache cache;          // one kv head, head_dim = rank + rotary, no values
     const float *latent;      // [tokens, rank]
-    const float *key_rotary;  // [tokens, rotary]
+    float *key_rotary;        // [tokens, rotary], which turn in place
     float *query;             // [tokens, heads, nope + rotary]; the last `rotary` of each head turn
     float *absorbed;          // [absorbed_tokens, heads, rank + rotary]; the last `rotary` of each head are written
     const float *cosines;     // [positions, rotary / 2]

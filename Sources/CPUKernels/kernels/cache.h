@@ -14,12 +14,23 @@ INLINE v16 load_keys(const char *page, ptrdiff_t d, cpu_type type) {
     return load_weight(page, d / 2, d % 2, CPU_PAGE, type);
 }
 
-// Number d of the key at `slot`.
-INLINE void store_key(char *page, ptrdiff_t slot, ptrdiff_t d, float x, cpu_type type) {
-    if (type == CPU_F32)
-        ((float *)page)[d * CPU_PAGE + slot] = x;
-    else
-        ((uint16_t *)page)[(d / 2 * CPU_PAGE + slot) * 2 + d % 2] = narrow_bf16(x);
+// Numbers `first` and on, `count` of them, of the key at `slot`.
+INLINE void store_key(char *page, ptrdiff_t slot, ptrdiff_t first, const float *x, ptrdiff_t count, cpu_type type) {
+    if (type == CPU_F32) {
+        for (ptrdiff_t i = 0; i < count; i++) ((float *)page)[(first + i) * CPU_PAGE + slot] = x[i];
+        return;
+    }
+    ptrdiff_t i = 0;
+    if (first % 2 == 0)
+        for (; i + CPU_LANES <= count; i += CPU_LANES) {
+            const h16 numbers = narrow_all(load(x + i));
+            uint32_t words[CPU_LANES / 2];
+            memcpy(words, &numbers, sizeof words);
+            for (int pair = 0; pair < CPU_LANES / 2; pair++)
+                ((uint32_t *)page)[((first + i) / 2 + pair) * CPU_PAGE + slot] = words[pair];
+        }
+    for (; i < count; i++)
+        ((uint16_t *)page)[((first + i) / 2 * CPU_PAGE + slot) * 2 + (first + i) % 2] = narrow_bf16(x[i]);
 }
 
 // `count` numbers of a value, 16 at most, from number c on.

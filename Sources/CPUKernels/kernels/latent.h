@@ -14,8 +14,10 @@ static void latent_store(const void *restrict raw, ptrdiff_t begin, ptrdiff_t en
         ptrdiff_t page = cache->tables[cache->sequences[t] * cache->table_stride + position / CPU_PAGE];
         ptrdiff_t slot = position % CPU_PAGE;
         char *keys = (char *)cache->keys + page * key_bytes(dim, cache->type);
-        for (ptrdiff_t d = 0; d < a->rank; d++) store_key(keys, slot, d, a->latent[t * a->rank + d], cache->type);
-        rotate_key(a->key_rotary + t * a->rotary, keys, slot, a->rank, cosines, sines, half, cache->type);
+        store_key(keys, slot, 0, a->latent + t * a->rank, a->rank, cache->type);
+        float *key_rotary = a->key_rotary + t * a->rotary;
+        rotate(key_rotary, cosines, sines, half);
+        store_key(keys, slot, a->rank, key_rotary, a->rotary, cache->type);
         for (ptrdiff_t h = t * a->heads; h < (t + 1) * a->heads; h++) {
             float *query = a->query + h * (a->nope + a->rotary) + a->nope;
             rotate(query, cosines, sines, half);

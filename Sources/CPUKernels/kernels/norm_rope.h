@@ -36,16 +36,6 @@ INLINE void rotate(float *x, const float *cosines, const float *sines, ptrdiff_t
     }
 }
 
-// As `rotate`, but into the cache: numbers `first` and on of the key at `slot`.
-INLINE void rotate_key(const float *x, char *page, ptrdiff_t slot, ptrdiff_t first, const float *cosines,
-                       const float *sines, ptrdiff_t half, cpu_type type) {
-    for (ptrdiff_t i = 0; i < half; i++) {
-        float low = x[i], high = x[i + half];
-        store_key(page, slot, first + i, low * cosines[i] - high * sines[i], type);
-        store_key(page, slot, first + half + i, high * cosines[i] + low * sines[i], type);
-    }
-}
-
 static void rope(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
     const cpu_rope_args *a = raw;
     const cpu_cache *cache = &a->cache;
@@ -55,14 +45,14 @@ static void rope(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
         ptrdiff_t position = cache->positions[t];
         const float *cosines = a->cosines + position * half, *sines = a->sines + position * half;
         float *q = a->qkv + t * (a->heads + 2 * kv_heads) * dim;
-        for (ptrdiff_t h = 0; h < a->heads; h++) rotate(q + h * dim, cosines, sines, half);
+        for (ptrdiff_t h = 0; h < a->heads + kv_heads; h++) rotate(q + h * dim, cosines, sines, half);
         const float *k = q + a->heads * dim, *v = k + kv_heads * dim;
         ptrdiff_t page = cache->tables[cache->sequences[t] * cache->table_stride + position / CPU_PAGE];
         ptrdiff_t slot = position % CPU_PAGE;
         for (ptrdiff_t h = 0; h < kv_heads; h++) {
             char *keys = (char *)cache->keys + (page * kv_heads + h) * key_bytes(dim, type);
             char *values = (char *)cache->values + (page * kv_heads + h) * value_bytes(dim, type);
-            rotate_key(k + h * dim, keys, slot, 0, cosines, sines, half, type);
+            store_key(keys, slot, 0, k + h * dim, dim, type);
             store_value(values + slot * dim * weight_size(type), v + h * dim, dim, type);
         }
     }

@@ -24,7 +24,7 @@ extension CPUBackend {
                 query: query.floats, absorbed: absorbed.floats, cosines: angles.cosines.floats,
                 sines: angles.sines.floats, heads: heads, rank: rank, nope: nope, rotary: rotary,
                 absorbed_tokens: tokens.promptStart),
-            items: tokens.count, work: 4 * (rank + (heads + 1) * rotary))
+            items: tokens.count, work: 64 * (rank + (heads + 1) * rotary))
     }
 
     public func attendLatent(

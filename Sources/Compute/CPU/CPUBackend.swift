@@ -191,7 +191,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
             cpu_rope_args(
                 cache: cache.kernelCache(tokens, layer: layer), qkv: qkv.floats, cosines: angles.cosines.floats,
                 sines: angles.sines.floats, heads: heads),
-            items: tokens.count, work: 4 * qkv.width)
+            items: tokens.count, work: 64 * qkv.width)
     }
 
     public func attend(
