@@ -80,16 +80,19 @@ public struct Placement: Sendable, Equatable {
         for layer in 0..<layers {
             let row = layer * physicalExperts
             let keys = layer * logicalExperts
-            for slot in 0..<physicalExperts {
-                let expert = Int(physicalToLogical[row + slot])
-                guard (0..<logicalExperts).contains(expert) else {
-                    throw .expertOutOfRange(layer: layer, slot: slot, expert: expert, logicalExperts: logicalExperts)
+            for (slot, expert) in physicalToLogical[row..<row + physicalExperts].enumerated() {
+                guard (0..<logicalExperts).contains(Int(expert)) else {
+                    throw .expertOutOfRange(
+                        layer: layer, slot: slot, expert: Int(expert), logicalExperts: logicalExperts)
                 }
-                starts[keys + expert + 1] += 1
+                starts[keys + Int(expert) + 1] &+= 1
             }
+            var sum = starts[keys]
             for expert in 0..<logicalExperts {
-                guard starts[keys + expert + 1] > 0 else { throw .expertMissing(layer: layer, expert: expert) }
-                starts[keys + expert + 1] += starts[keys + expert]
+                let count = starts[keys + expert + 1]
+                guard count > 0 else { throw .expertMissing(layer: layer, expert: expert) }
+                sum += count
+                starts[keys + expert + 1] = sum
             }
         }
         var next = starts
