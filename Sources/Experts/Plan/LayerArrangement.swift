@@ -112,12 +112,12 @@ struct LayerArrangement: ~Copyable {
         for rank in 0..<ranks { for slot in slots(of: rank) { counts[Int(expertOf[slot])] &+= 1 } }
         for expert in 0..<experts { divide(expert) }
         weighAll()
+        sortRanks()
     }
 
-    /// Makes loads those of the shares.
+    /// Makes loads those of the shares; `sortRanks` or `countReplicas` must follow.
     func weighAll() {
         for rank in 0..<ranks { weigh(rank) }
-        sortRanks()
     }
 
     /// Announces that an expert will have more or fewer replicas; slots and `countReplicas` must follow.
@@ -167,11 +167,21 @@ struct LayerArrangement: ~Copyable {
             || counts[coming] > 1 && holds(rank: first, expert: coming)
     }
 
+    /// The sum of the squares of the slots' weights.
+    var squaredWeights: Float {
+        var sum = SIMD4<Float>.zero
+        for chunk in 0..<ranks * stride / 4 {
+            let its = UnsafeRawPointer(weight + 4 * chunk).loadUnaligned(as: SIMD4<Float>.self)
+            sum += (its * its).replacing(with: 0, where: its .== .infinity)
+        }
+        return sum.sum()
+    }
+
     /// How many slots hold another expert than in `origin`; `[G, stride]`.
     func transfers(from origin: UnsafePointer<Int32>) -> Int {
-        var count = 0
+        var count: Int32 = 0  // as wide as what is compared, so that vectors count
         for slot in 0..<ranks * stride where expertOf[slot] != origin[slot] { count &+= 1 }
-        return count
+        return Int(count)
     }
 
     /// How many transfers more it takes if a slot gets an expert.
@@ -276,24 +286,21 @@ struct LayerArrangement: ~Copyable {
         rankLoad[rank] = sum
     }
 
-    /// Makes rank loads those of the weights.
+    /// Makes rank loads those of the weights; `sortRanks` must follow.
     func addUpAll() {
         for rank in 0..<ranks { addUp(rank) }
-        sortRanks()
     }
 
-    /// Orders all ranks; equal loads by rank.
-    private func sortRanks() {
+    /// Orders all ranks; equal loads by rank. Counts who stands before each, which vectors do faster than a sort.
+    func sortRanks() {
         for rank in 0..<ranks {
             let its = rankLoad[rank]
-            var place = rank
-            while place > 0, rankLoad[Int(order[place &- 1])] > its {
-                order[place] = order[place &- 1]
-                place &-= 1
-            }
-            order[place] = Int32(truncatingIfNeeded: rank)
+            var place: Int32 = 0
+            for other in 0..<rank where rankLoad[other] <= its { place &+= 1 }
+            for other in rank &+ 1..<ranks where rankLoad[other] < its { place &+= 1 }
+            standing[rank] = place
+            order[Int(place)] = Int32(truncatingIfNeeded: rank)
         }
-        for place in 0..<ranks { standing[Int(order[place])] = Int32(truncatingIfNeeded: place) }
     }
 
     /// Moves a rank to its place in the order.

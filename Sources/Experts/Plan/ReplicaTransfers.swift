@@ -16,45 +16,66 @@ struct ReplicaTransfers: ~Copyable {
     private let surplus: UnsafeMutablePointer<Int32>
     /// Experts that may gain or lose; `[E]`.
     private let candidates: UnsafeMutablePointer<Int32>
-    /// Slots of those that lose, and their ranks; `[P]` each.
+    /// Their shares, less than any where they may not gain, and what those become if they lose, infinite where they
+    /// may not; `[E]` each.
+    private let need: UnsafeMutablePointer<Float>
+    private let spared: UnsafeMutablePointer<Float>
+    /// Experts that lose, slot by slot, the slots, their ranks, and what those carry without them, infinite where no
+    /// more goes; `[P]` each.
+    private let loserOf: UnsafeMutablePointer<Int32>
     private let slotOf: UnsafeMutablePointer<Int32>
     private let rankOf: UnsafeMutablePointer<Int32>
+    private let rest: UnsafeMutablePointer<Float>
 
     /// Space for layers of `experts` experts in `slots` slots.
     init(experts: Int, slots: Int) {
         surplus = .allocate(capacity: experts)
         surplus.initialize(repeating: 0, count: experts)
         candidates = .allocate(capacity: experts)
+        need = .allocate(capacity: experts)
+        spared = .allocate(capacity: experts)
+        loserOf = .allocate(capacity: slots)
         slotOf = .allocate(capacity: slots)
         rankOf = .allocate(capacity: slots)
+        rest = .allocate(capacity: slots)
     }
 
     deinit {
         surplus.deallocate()
         candidates.deallocate()
+        need.deallocate()
+        spared.deallocate()
+        loserOf.deallocate()
         slotOf.deallocate()
         rankOf.deallocate()
+        rest.deallocate()
     }
 
     /// Moves replicas, at most a part of `most`.
     func move(in layer: borrowing LayerArrangement, most: Int) {
         let count = listCandidates(layer)
         var moves = 0
-        while moves < most, let (losing, gaining) = next(layer, count) {
-            surplus[losing] += 1
-            surplus[gaining] -= 1
-            layer.recount(losing, by: -1)
-            layer.recount(gaining, by: 1)
+        while moves < most, let (losing, gaining) = next(count) {
+            recount(losing, by: -1, layer)
+            recount(gaining, by: 1, layer)
             moves += 1
         }
         guard moves > 0 else { return }
         layer.weighAll()
-        var slots = listSlots(layer)
-        while let gaining = heaviest(layer, count) {
-            for _ in surplus[gaining]..<0 { place(gaining, in: layer, &slots) }
-            surplus[gaining] = 0
+        let slots = listSlots(layer)
+        for place in 0..<count {
+            let expert = Int(candidates[place])
+            need[place] = surplus[expert] < 0 ? layer.share[expert] : -1
         }
-        layer.countReplicas()
+        var arePlaced = true
+        while let place = neediest(count) {
+            let gaining = Int(candidates[place])
+            for _ in surplus[gaining]..<0 where !put(gaining, in: layer, slots) { arePlaced = false }
+            need[place] = -1
+        }
+        guard arePlaced else { return layer.countReplicas() }
+        layer.addUpAll()
+        layer.sortRanks()
     }
 
     /// Lists the experts with a heavy share or several replicas; returns how many.
@@ -63,80 +84,91 @@ struct ReplicaTransfers: ~Copyable {
         var count = 0
         for expert in 0..<layer.experts where layer.counts[expert] > 1 || layer.share[expert] > Self.heavy {
             candidates[count] = Int32(truncatingIfNeeded: expert)
+            judge(count, layer)
             count &+= 1
         }
         return count
     }
 
-    /// The expert to lose a replica and the one to gain it; nil where none clearly needs it more.
-    private func next(_ layer: borrowing LayerArrangement, _ count: Int) -> (losing: Int, gaining: Int)? {
+    /// Notes what speaks for the candidate at a place to gain and to lose; who did one does not do the other.
+    private func judge(_ place: Int, _ layer: borrowing LayerArrangement) {
+        let expert = Int(candidates[place])
+        let replicas = layer.counts[expert]
+        need[place] = Int(replicas) < layer.ranks && surplus[expert] <= 0 ? layer.share[expert] : -1
+        spared[place] = replicas > 1 && surplus[expert] >= 0 ? layer.largerShare[expert] : .infinity
+    }
+
+    /// Announces that the candidate at a place will have more or fewer replicas.
+    private func recount(_ place: Int, by change: Int32, _ layer: borrowing LayerArrangement) {
+        let expert = Int(candidates[place])
+        surplus[expert] -= change
+        layer.recount(expert, by: change)
+        judge(place, layer)
+    }
+
+    /// The candidate to lose a replica and the one to gain it; nil where none clearly needs it more.
+    private func next(_ count: Int) -> (losing: Int, gaining: Int)? {
         var (gaining, losing) = (-1, -1)
         var heaviest = Self.heavy
         var lightest = Float.infinity
-        for index in 0..<count {
-            let expert = Int(candidates[index])
-            let replicas = layer.counts[expert]
-            if layer.share[expert] > heaviest, Int(replicas) < layer.ranks, surplus[expert] <= 0 {
-                heaviest = layer.share[expert]
-                gaining = expert
-            }
-            guard replicas > 1, surplus[expert] >= 0 else { continue }
-            if layer.largerShare[expert] < lightest {
-                lightest = layer.largerShare[expert]
-                losing = expert
-            }
+        for place in 0..<count {
+            if need[place] > heaviest { (heaviest, gaining) = (need[place], place) }
+            if spared[place] < lightest { (lightest, losing) = (spared[place], place) }
         }
         guard gaining >= 0, losing >= 0, gaining != losing, lightest * Self.clearly < heaviest else { return nil }
         return (losing, gaining)
+    }
+
+    /// The candidate with the heaviest share that still has replicas to gain.
+    private func neediest(_ count: Int) -> Int? {
+        var (best, heaviest): (Int?, Float) = (nil, -1)
+        for place in 0..<count where need[place] > heaviest { (heaviest, best) = (need[place], place) }
+        return best
     }
 
     /// Lists the slots of experts that lose replicas; returns how many.
     private func listSlots(_ layer: borrowing LayerArrangement) -> Int {
         var count = 0
         for rank in 0..<layer.ranks {
-            for slot in layer.slots(of: rank) {
-                let expert = Int(layer.expertOf[slot])
-                guard surplus[expert] > 0 else { continue }
+            for slot in layer.slots(of: rank) where surplus[Int(layer.expertOf[slot])] > 0 {
+                loserOf[count] = layer.expertOf[slot]
                 slotOf[count] = Int32(truncatingIfNeeded: slot)
                 rankOf[count] = Int32(truncatingIfNeeded: rank)
+                rest[count] = layer.rankLoad[rank] - layer.weight[slot]
                 count &+= 1
             }
         }
         return count
     }
 
-    /// The expert with the heaviest share that still has replicas to gain.
-    private func heaviest(_ layer: borrowing LayerArrangement, _ count: Int) -> Int? {
-        var best: Int?
-        for index in 0..<count {
-            let expert = Int(candidates[index])
-            guard surplus[expert] < 0, layer.share[expert] > best.map({ layer.share[$0] }) ?? -1 else { continue }
-            best = expert
+    /// Where the load is least of the listed slots that an expert may get.
+    private func idlest(for gaining: Int, in layer: borrowing LayerArrangement, _ slots: Int) -> Int? {
+        func mayTake(_ index: Int) -> Bool {
+            let rank = Int(rankOf[index])
+            return layer.mayHold(rank, gaining) && !layer.holds(rank: rank, expert: gaining)
         }
-        return best
+        // Mostly it is the idlest of all, which is found without a branch.
+        var (best, least) = (-1, Float.infinity)
+        for index in 0..<slots { (best, least) = rest[index] < least ? (index, rest[index]) : (best, least) }
+        guard best >= 0, !mayTake(best) else { return best < 0 ? nil : best }
+        (best, least) = (-1, .infinity)
+        for index in 0..<slots where rest[index] < least && mayTake(index) { (best, least) = (index, rest[index]) }
+        return best < 0 ? nil : best
     }
 
-    /// Puts an expert in the place of one with too many replicas, where the load is least; strikes slots of those that
-    /// no longer have too many.
-    private func place(_ gaining: Int, in layer: borrowing LayerArrangement, _ slots: inout Int) {
-        let listed = slots
-        slots = 0
-        var best = -1
-        var least = Float.infinity
-        for index in 0..<listed {
-            let (slot, rank) = (Int(slotOf[index]), Int(rankOf[index]))
-            guard surplus[Int(layer.expertOf[slot])] > 0 else { continue }
-            (slotOf[slots], rankOf[slots]) = (slotOf[index], rankOf[index])
-            slots &+= 1
-            let left = layer.rankLoad[rank] - layer.weight[slot]
-            guard left < least, layer.mayHold(rank, gaining),
-                !layer.holds(rank: rank, expert: gaining)
-            else { continue }
-            least = left
-            best = slot
-        }
-        guard best >= 0 else { return }
-        surplus[Int(layer.expertOf[best])] -= 1
-        layer.put(gaining, into: best)
+    /// Puts an expert in the place of one with too many replicas; false where it may lie in none of those.
+    private func put(_ gaining: Int, in layer: borrowing LayerArrangement, _ slots: Int) -> Bool {
+        guard let best = idlest(for: gaining, in: layer, slots) else { return false }
+        let (slot, rank) = (Int(slotOf[best]), rankOf[best])
+        let losing = loserOf[best]
+        let before = layer.rankLoad[Int(rank)]
+        layer.put(gaining, into: slot)
+        let added = layer.rankLoad[Int(rank)] - before
+        for index in 0..<slots { rest[index] += rankOf[index] == rank ? added : 0 }
+        rest[best] = .infinity
+        surplus[Int(losing)] -= 1
+        guard surplus[Int(losing)] == 0 else { return true }
+        for index in 0..<slots where loserOf[index] == losing { rest[index] = .infinity }
+        return true
     }
 }

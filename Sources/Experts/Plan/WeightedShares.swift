@@ -15,9 +15,10 @@ struct WeightedShares: ~Copyable {
     private static let firstRounds = 2
     private static let unlinked: Int32 = -2
 
-    /// The first slot of each expert, -1 before it is met, and the next of the same on another rank or -1; `[E]` and
-    /// `[G, stride]`. A second replica on a rank is of no use and not linked.
+    /// The first and the last slot of each expert, -1 before it is met, and the next of the same on another rank or -1;
+    /// `[E]` twice and `[G, stride]`. A second replica on a rank is of no use and not linked.
     private let first: UnsafeMutablePointer<Int32>
+    private let last: UnsafeMutablePointer<Int32>
     private let next: UnsafeMutablePointer<Int32>
     /// The rank of each slot, as dividing takes long; `[G, stride]`.
     private let rankOf: UnsafeMutablePointer<Int32>
@@ -27,6 +28,7 @@ struct WeightedShares: ~Copyable {
     /// Space for layers of `experts` experts in `slots` slots, `stride` apart from rank to rank.
     init(experts: Int, slots: Int, ranks: Int, stride: Int) {
         first = .allocate(capacity: experts)
+        last = .allocate(capacity: experts)
         next = .allocate(capacity: ranks * stride)
         rankOf = .allocate(capacity: ranks * stride)
         for rank in 0..<ranks {
@@ -37,19 +39,21 @@ struct WeightedShares: ~Copyable {
 
     deinit {
         first.deallocate()
+        last.deallocate()
         next.deallocate()
         rankOf.deallocate()
         replicated.deallocate()
     }
 
-    /// Makes the weights of slots what they will be given of their expert's load, and rank loads their sums.
+    /// Makes the weights of slots what they will be given of their expert's load, and rank loads their sums; the
+    /// layer's `sortRanks` must follow.
     ///
-    /// - Returns: how many experts are on several ranks.
-    @discardableResult func share(_ layer: borrowing LayerArrangement) -> Int {
-        let count = list(layer)
-        for _ in 0..<Self.firstRounds { pour(count, layer) }
+    /// - Returns: how many experts are on several ranks, and whether any is twice on one.
+    @discardableResult func share(_ layer: borrowing LayerArrangement) -> (count: Int, hasTwins: Bool) {
+        let listed = list(layer)
+        for _ in 0..<Self.firstRounds { pour(listed.count, layer) }
         layer.addUpAll()
-        return count
+        return listed
     }
 
     /// The expert at a place of the list that `share` made.
@@ -143,32 +147,37 @@ struct WeightedShares: ~Copyable {
         }
     }
 
-    /// Lists the slots of each expert, and the experts on several ranks; returns how many.
-    private func list(_ layer: borrowing LayerArrangement) -> Int {
+    /// Lists the slots of each expert, and the experts on several ranks; returns how many, and whether there are twins.
+    private func list(_ layer: borrowing LayerArrangement) -> (count: Int, hasTwins: Bool) {
         first.update(repeating: -1, count: layer.experts)
-        for rank in (0..<layer.ranks).reversed() {
-            for slot in layer.slots(of: rank).reversed() {
-                let expert = Int(layer.expertOf[slot])
-                let later = Int(first[expert])
-                next[slot] = first[expert]
-                first[expert] = Int32(truncatingIfNeeded: slot)
-                guard layer.counts[expert] > 1, later >= 0, self.rank(of: later) == rank else { continue }
-                next[slot] = next[later]
-                next[later] = Self.unlinked
-                layer.weight[slot] += layer.weight[later]
-                layer.weight[later] = 0
-            }
-        }
-        var count = 0
+        var (several, hasTwins) = (0, false)
         for rank in 0..<layer.ranks {
             for slot in layer.slots(of: rank) {
                 let expert = Int(layer.expertOf[slot])
-                guard layer.counts[expert] > 1, Int(first[expert]) == slot, next[slot] >= 0 else { continue }
-                replicated[count] = layer.expertOf[slot]
-                count &+= 1
+                next[slot] = -1
+                if first[expert] < 0 {
+                    first[expert] = Int32(truncatingIfNeeded: slot)
+                    last[expert] = first[expert]
+                    guard layer.counts[expert] > 1 else { continue }
+                    replicated[several] = layer.expertOf[slot]
+                    several &+= 1
+                } else if rankOf[Int(last[expert])] < rankOf[slot] {
+                    next[Int(last[expert])] = Int32(truncatingIfNeeded: slot)
+                    last[expert] = Int32(truncatingIfNeeded: slot)
+                } else {
+                    next[slot] = Self.unlinked
+                    layer.weight[Int(last[expert])] += layer.weight[slot]
+                    layer.weight[slot] = 0
+                    hasTwins = true
+                }
             }
         }
-        return count
+        var count = 0
+        for place in 0..<several where isSpread(expert(at: place)) {
+            replicated[count] = replicated[place]
+            count &+= 1
+        }
+        return (count, hasTwins)
     }
 
     /// Fills the ranks of an expert to an equal level, given what the others put there.

@@ -32,6 +32,8 @@ struct WeightedTransfers: ~Copyable {
     private let gainer: UnsafeMutablePointer<Int32>
     private let level: UnsafeMutablePointer<Float>
     private let slopes: UnsafeMutablePointer<Float>
+    /// How dear the square of a share is that an expert gives up, infinite for its last; `[P]`.
+    private let prices: UnsafeMutablePointer<Float>
     /// For each slot of the busiest rank: the level of its expert without the share's risk, the slope of its price, the
     /// tokens that it has elsewhere, and the part of a gain that counts, with a slot that moved and one that did not;
     /// `[stride]` each.
@@ -52,6 +54,7 @@ struct WeightedTransfers: ~Copyable {
         gainer = .allocate(capacity: 2 * slots)
         level = .allocate(capacity: 2 * slots)
         slopes = .allocate(capacity: 2 * slots)
+        prices = .allocate(capacity: slots)
         height = .allocate(capacity: stride)
         slopeOf = .allocate(capacity: stride)
         left = .allocate(capacity: stride)
@@ -68,6 +71,7 @@ struct WeightedTransfers: ~Copyable {
         gainer.deallocate()
         level.deallocate()
         slopes.deallocate()
+        prices.deallocate()
         height.deallocate()
         slopeOf.deallocate()
         left.deallocate()
@@ -76,7 +80,10 @@ struct WeightedTransfers: ~Copyable {
     }
 
     /// Makes the loads of `layer` those under dispatch weights.
-    func share(_ layer: borrowing LayerArrangement) { shares.share(layer) }
+    func share(_ layer: borrowing LayerArrangement) {
+        shares.share(layer)
+        layer.sortRanks()
+    }
 
     /// A change that was found.
     private struct Choice {
@@ -99,7 +106,8 @@ struct WeightedTransfers: ~Copyable {
         _ layer: borrowing LayerArrangement, origin: UnsafePointer<Int32>, limit: Float, most: Int, effort: Int
     ) {
         var work = effort
-        var count = shares.share(layer)
+        let listed = shares.share(layer)
+        var count = listed.count
         best.update(from: layer.expertOf, count: layer.ranks * layer.stride)
         var state = state(of: layer)
         var least = state.unevenness
@@ -108,7 +116,7 @@ struct WeightedTransfers: ~Copyable {
             work &-= stepCost
             let spare = most - layer.transfers(from: origin)
             var choice = Choice(gain: Self.leastGain)
-            replicate(layer, origin, spare, count, to: state.busiest, &choice)
+            replicate(layer, origin, spare, count, hasTwins: listed.hasTwins, to: state.busiest, &choice)
             exchange(layer, origin, spare, state, &choice)
             guard choice.slot >= 0 else { break }
             if choice.other >= 0 {
@@ -126,10 +134,14 @@ struct WeightedTransfers: ~Copyable {
                 idle += 1
             }
         }
-        guard idle > 0 else { return layer.addUpAll() }
-        layer.expertOf.update(from: best, count: layer.ranks * layer.stride)
-        layer.countReplicas()
-        shares.share(layer)
+        if idle > 0 {
+            layer.expertOf.update(from: best, count: layer.ranks * layer.stride)
+            layer.countReplicas()
+            shares.share(layer)
+        } else {
+            layer.addUpAll()
+        }
+        layer.sortRanks()
     }
 
     /// What counts, beyond a constant, and where a step begins; found without sorting the ranks.
@@ -141,15 +153,15 @@ struct WeightedTransfers: ~Copyable {
 
     private func state(of layer: borrowing LayerArrangement) -> State {
         var state = State(unevenness: 0)
-        var (loads, squares): (Float, Float) = (0, 0)
+        var loads: Float = 0
+        var (most, least) = (-Float.infinity, Float.infinity)
         for rank in 0..<layer.ranks {
             let load = layer.rankLoad[rank]
-            if load > layer.rankLoad[state.busiest] { state.busiest = rank }
-            if load < layer.rankLoad[state.idlest] { state.idlest = rank }
+            if load > most { (most, state.busiest) = (load, rank) }
+            if load < least { (least, state.idlest) = (load, rank) }
             loads += (load - 1) * (load - 1)
-            for slot in layer.slots(of: rank) { squares += layer.weight[slot] * layer.weight[slot] }
         }
-        state.unevenness = loads + WeightedShares.risk * squares
+        state.unevenness = loads + WeightedShares.risk * layer.squaredWeights
         return state
     }
 
@@ -177,42 +189,55 @@ struct WeightedTransfers: ~Copyable {
     /// Looks for a replica to give way to one of another expert.
     private func replicate(
         _ layer: borrowing LayerArrangement, _ origin: UnsafePointer<Int32>, _ spare: Int, _ count: Int,
-        to busiest: Int, _ best: inout Choice
+        hasTwins: Bool, to busiest: Int, _ best: inout Choice
     ) {
         var (slots, gainers) = (0, 0)
-        func add(_ slot: Int, loss its: Float) {
-            slotOf[slots] = Int32(truncatingIfNeeded: slot)
-            rest[slots] = layer.rankLoad[shares.rank(of: slot)] - layer.weight[slot]
-            loss[slots] = its
-            slots &+= 1
-        }
+        // The highest level and the flattest slope of all.
+        var (top, flattest): (Float, Float) = (0, .infinity)
         func add(_ expert: Int, level its: Float, ranks: Float) {
             gainer[gainers] = Int32(truncatingIfNeeded: expert)
             level[gainers] = its
             slopes[gainers] = Self.slope * (1 + 1 / ranks)
+            top = max(top, its)
+            flattest = min(flattest, slopes[gainers])
             gainers &+= 1
+        }
+        func add(_ slot: Int, loss its: Float) {
+            // Where no transfer is left, only slots that have changed may change again.
+            guard spare > 0 || layer.expertOf[slot] != origin[slot] else { return }
+            // Most slots no expert could gain by, even if it had tokens enough.
+            let left = layer.rankLoad[shares.rank(of: slot)] - layer.weight[slot]
+            guard top > left, (top - left) * (top - left) > its * flattest else { return }
+            slotOf[slots] = Int32(truncatingIfNeeded: slot)
+            rest[slots] = left
+            loss[slots] = its
+            slots &+= 1
         }
         for place in 0..<count {
             let expert = shares.expert(at: place)
+            prices[place] = .infinity
             guard layer.counts[expert] > 1 else { continue }
             let its = level(layer, of: expert)
             if its.level > 1 { add(expert, level: its.level, ranks: its.ranks) }
-            guard its.all > 1 else { continue }
-            let price = Self.slope * its.all / (its.all - 1)
-            var slot = shares.slot(after: nil, of: expert)
-            while let its = slot {
-                add(its, loss: price * layer.weight[its] * layer.weight[its])
-                slot = shares.slot(after: its, of: expert)
-            }
-        }
-        for rank in 0..<layer.ranks {
-            for slot in layer.slots(of: rank) where shares.isTwin(slot) { add(slot, loss: 0) }
+            if its.all > 1 { prices[place] = Self.slope * its.all / (its.all - 1) }
         }
         let peak = layer.rankLoad[busiest]
         for slot in layer.slots(of: busiest) {
             let expert = Int(layer.expertOf[slot])
             guard !shares.isSpread(expert), layer.weight[slot] * Float(layer.room) > 1 else { continue }
             add(expert, level: peak + WeightedShares.risk * layer.weight[slot], ranks: 1)
+        }
+        for place in 0..<count where prices[place] < .infinity {
+            var slot = shares.slot(after: nil, of: shares.expert(at: place))
+            while let its = slot {
+                add(its, loss: prices[place] * layer.weight[its] * layer.weight[its])
+                slot = shares.slot(after: its, of: shares.expert(at: place))
+            }
+        }
+        if hasTwins {
+            for rank in 0..<layer.ranks {
+                for slot in layer.slots(of: rank) where shares.isTwin(slot) { add(slot, loss: 0) }
+            }
         }
         for index in slots..<(slots + 3) / 4 * 4 { (rest[index], loss[index]) = (.infinity, .infinity) }
         var least = Float.infinity
@@ -225,7 +250,8 @@ struct WeightedTransfers: ~Copyable {
             guard level[place] > least, (level[place] - least) * (level[place] - least) > best.gain * slope else {
                 continue
             }
-            for chunk in stride(from: 0, to: slots, by: 4) {
+            for index in 0..<(slots + 3) / 4 {
+                let chunk = 4 &* index
                 let height = level[place] - vector(rest, chunk)
                 var moved = height * (1 / slope)
                 moved.replace(with: most, where: moved .> most)

@@ -20,11 +20,7 @@
 extension LayerArrangement {
     /// The deviation that a relative deviation of 1 of every expert would cause in the load of a rank.
     var noiseUnit: Float {
-        var squares: Float = 0
-        for rank in 0..<ranks {
-            for slot in slots(of: rank) { squares += weight[slot] * weight[slot] }
-        }
-        return (squares / Float(ranks)).squareRoot()
+        (squaredWeights / Float(ranks)).squareRoot()
     }
 
     /// Whether the imbalance is more than noise.
