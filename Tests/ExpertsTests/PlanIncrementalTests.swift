@@ -107,6 +107,28 @@ struct PlanWindows: Decodable, CustomTestStringConvertible {
     }
 
     @Test(
+        "an expert that moves all its ranks together is noise up to three deviations, and drift beyond",
+        arguments: [false, true])
+    func heavyExpert(isWeighted: Bool) throws {
+        // Expert 0 takes nearly all of the first four of 32 ranks.
+        var next = 0
+        let slots = (0..<256).map { slot -> Int32 in
+            if slot < 32, slot % 8 == 0 { return 0 }
+            next += 1
+            return Int32(next)
+        }
+        let present = try Placement(physicalToLogical: slots, layers: 1, logicalExperts: 253, ranks: 32)
+        func plan(heavy: Int) throws -> IncrementalPlan {
+            let row = [heavy] + [Int](repeating: 2, count: 28) + [Int](repeating: 25, count: 224)
+            return try IncrementalPlan(
+                from: present, windows: [LoadMatrix(rows: [row])], goal: IncrementalGoal(isWeighted: isWeighted))
+        }
+        // Three deviations of the difference of two windows: a fifth of its tokens.
+        #expect(try plan(heavy: 744 * 6 / 5).driftedLayers == [])
+        #expect(try plan(heavy: 744 * 2).driftedLayers == [0])
+    }
+
+    @Test(
         "a whole model after drift: at most 30 transfers a layer beat a full plan on the window after",
         arguments: [1, 2, 3, 5, 11])
     func wholeModelDrift(seed: Int) throws {

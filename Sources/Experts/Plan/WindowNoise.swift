@@ -7,7 +7,8 @@
 //         The fewer the windows, the more an assumption counts. The imbalance in the last window is compared with the
 //         noise in it and in the window that the placement was once made from: a sum of squares, chi-square
 //         distributed if noise is all there is. The threshold is five standard deviations out, by Wilson and
-//         Hilferty's approximation (1931).
+//         Hilferty's approximation (1931), with as many degrees of freedom as fit the variance: F. E. Satterthwaite, "An
+//         approximate distribution of estimates of variance components" (1946).
 
 #if canImport(Glibc)
     internal import Glibc
@@ -30,10 +31,34 @@ extension LayerArrangement {
     func hasDrifted(noise: Float) -> Bool {
         var imbalance: Float = 0
         for rank in 0..<ranks { imbalance += (rankLoad[rank] - 1) * (rankLoad[rank] - 1) }
-        let deviation = noise * noiseUnit
-        let spread = 2 / (9 * Float(ranks))
-        let root = 1 - spread + 5 * spread.squareRoot()
-        return imbalance > 2 * deviation * deviation * Float(ranks) * root * root * root
+        let expected = 2 * noise * noise * squaredWeights
+        func isMore(freedom: Float) -> Bool {
+            let spread = 2 / (9 * freedom)
+            let root = 1 - spread + 5 * spread.squareRoot()
+            return imbalance > expected * root * root * root
+        }
+        guard isMore(freedom: Float(ranks)) else { return false }
+        return isMore(freedom: 1) || isMore(freedom: degreesOfFreedom)
+    }
+
+    /// How many independent ranks would make the imbalance vary as much, 1 to G: an expert with many replicas moves all
+    /// its ranks together, and one that outweighs all others on its rank counts more than those.
+    private var degreesOfFreedom: Float {
+        var (all, variance): (Float, Float) = (0, 0)
+        var squares = [Float](repeating: 0, count: experts)
+        for rank in 0..<ranks {
+            var own: Float = 0
+            for slot in slots(of: rank) {
+                let square = weight[slot] * weight[slot]
+                own += square
+                squares[Int(expertOf[slot])] += square
+                variance -= square * square
+            }
+            all += own
+            variance += own * own
+        }
+        for square in squares { variance += square * square }
+        return variance > 0 ? all * all / variance : Float(ranks)
     }
 }
 
