@@ -2,6 +2,13 @@
 
 #include "cpu_kernels.h"
 
+// One op's items in a share.
+typedef struct {
+    cpu_kernel run;
+    const void *args;
+    ptrdiff_t begin, count;
+} part;
+
 void cpu_both(const void *raw, ptrdiff_t begin, ptrdiff_t end) {
     const cpu_both_args *a = raw;
     const ptrdiff_t items = a->first_items + a->second_items;
@@ -10,19 +17,16 @@ void cpu_both(const void *raw, ptrdiff_t begin, ptrdiff_t end) {
         const ptrdiff_t next = items * (share + 1) / a->shares;
         // Of 6 + 2 items in two shares the last, 4 ..< 8, has 3 ..< 6 of the first op and 1 ..< 2 of the second.
         const ptrdiff_t first = place * a->first_items / items, first_end = next * a->first_items / items;
-        const struct {
-            cpu_kernel run;
-            const void *args;
-            ptrdiff_t begin, count;
-        } parts[2] = {{a->first, a->first_args, first, first_end - first},
-                      {a->second, a->second_args, place - first, next - first_end - (place - first)}};
+        const part parts[2] = {{a->first, a->first_args, first, first_end - first},
+                               {a->second, a->second_args, place - first, next - first_end - (place - first)}};
         // Every other share begins with the second op.
         for (int i = 0; i < 2; i++) {
-            const ptrdiff_t part_begin = parts[(share + i) % 2].begin - place;
-            place += parts[(share + i) % 2].count;
+            const part *its = &parts[(share + i) % 2];
+            const ptrdiff_t offset = its->begin - place;
+            place += its->count;
             const ptrdiff_t stop = place < end ? place : end;
             if (begin >= stop) continue;
-            parts[(share + i) % 2].run(parts[(share + i) % 2].args, part_begin + begin, part_begin + stop);
+            its->run(its->args, offset + begin, offset + stop);
             begin = stop;
         }
     }

@@ -57,21 +57,20 @@ INLINE void block_scores(const int R, const cpu_type type, const attention_rows 
     const i16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     const ptrdiff_t pages = (count[R - 1] + CPU_PAGE - 1) / CPU_PAGE;
     for (ptrdiff_t first = 0; first < pages; first += P) {
-        const char *keys[TILE_ROWS];
+        const char *keys[TILE_ROWS], *values[TILE_ROWS];
         v16 acc[R][P];
         UNROLL for (int p = 0; p < P; p++) {
             // Behind the last page, that one again.
-            keys[p] = a->keys + page[first + p < pages ? first + p : pages - 1] * a->key_stride;
+            const ptrdiff_t number = page[first + p < pages ? first + p : pages - 1];
+            keys[p] = a->keys + number * a->key_stride;
+            values[p] = a->values + number * a->value_stride;
             UNROLL for (int r = 0; r < R; r++) acc[r][p] = (v16){};
         }
-        const char *values[TILE_ROWS];
-        UNROLL for (int p = 0; p < P; p++)
-            values[p] = a->values + page[first + p < pages ? first + p : pages - 1] * a->value_stride;
         ptrdiff_t d = 0;
         for (; d + 1 < a->dim; d += 2) {
-            UNROLL for (int p = 0; p < P; p++)
-                UNROLL for (int line = 0; line < 32 * weight_size(type); line += 64)
-                    __builtin_prefetch(values[p] + d * 16 * weight_size(type) + line, 0, 2);
+            // A page of values takes as much memory as one of keys: with each pair of numbers its part is asked for.
+            const ptrdiff_t size = CPU_PAGE * weight_size(type);
+            UNROLL for (int p = 0; p < P; p++) ask(values[p] + d * size, 2 * size);
             UNROLL for (int half = 0; half < 2; half++) SCORE_STEP(R, P, d, half)
         }
         if (d < a->dim) SCORE_STEP(R, P, d, 0)

@@ -173,9 +173,8 @@ public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written
     private func largestShare() -> Int? {
         var (most, owner) = (0, Int?.none)
         for thread in 0..<threadCount {
-            let range = shares[thread * Self.apart].load(ordering: .relaxed)
-            let count = Int(range & 0xFFFF_FFFF) - Int(range >> 32)
-            if count > most { (most, owner) = (count, thread) }
+            let left = Self.range(shares[thread * Self.apart].load(ordering: .relaxed))
+            if left.count > most { (most, owner) = (left.count, thread) }
         }
         return owner
     }
@@ -191,17 +190,22 @@ public final class WorkerPool: Lanes, @unchecked Sendable {  // `job` is written
     private func claim(_ share: borrowing Atomic<UInt64>, fromFront: Bool) -> Range<Int>? {
         var current = share.load(ordering: .acquiring)
         while true {
-            let (begin, end) = (Int(current >> 32), Int(current & 0xFFFF_FFFF))
-            guard begin < end else { return nil }
-            let half = (end - begin) / 2
-            let count = half < grain.load(ordering: .relaxed) ? end - begin : half
-            let range = fromFront ? begin..<begin + count : end - count..<end
-            let left = fromFront ? range.upperBound..<end : begin..<range.lowerBound
+            let left = Self.range(current)
+            guard !left.isEmpty else { return nil }
+            let half = left.count / 2
+            let count = half < grain.load(ordering: .relaxed) ? left.count : half
+            let border = fromFront ? left.lowerBound + count : left.upperBound - count
+            let (front, back) = (left.lowerBound..<border, border..<left.upperBound)
             let (exchanged, original) = share.weakCompareExchange(
-                expected: current, desired: Self.word(left), ordering: .acquiringAndReleasing)
-            if exchanged { return range }
+                expected: current, desired: Self.word(fromFront ? back : front), ordering: .acquiringAndReleasing)
+            if exchanged { return fromFront ? front : back }
             current = original
         }
+    }
+
+    /// The range that a share keeps as `word`; its begin never passes its end.
+    private static func range(_ word: UInt64) -> Range<Int> {
+        Range(uncheckedBounds: (Int(word >> 32), Int(word & 0xFFFF_FFFF)))
     }
 
     /// A range as a share keeps it.
