@@ -28,6 +28,10 @@ enum { CPU_LANES = 16, CPU_PANEL = 2 * CPU_LANES, CPU_PAGE = CPU_LANES };
 /// Positions in a block of attention, whose sums are folded at its end.
 enum { CPU_BLOCK = 8 * CPU_PAGE };
 
+/// Bytes from the weights that a tile reads to those that it asks memory for, and the same for a tile of one row.
+enum { CPU_AHEAD = 4096 };
+extern ptrdiff_t cpu_ahead_of_row;
+
 /// Inputs that share a scale, and words that hold their codes of five bits.
 enum { CPU_GROUP = 32, CPU_INT5_WORDS = 5 };
 

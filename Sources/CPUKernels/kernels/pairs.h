@@ -12,11 +12,12 @@ enum { KEPT = KEPT_STEPS * STEP_INPUTS };  // inputs of a panel of twelve bits w
     INLINE void paired_##R(const float *const *x, ptrdiff_t first, ptrdiff_t pairs, const char *weights,          \
                            const char *ahead, ptrdiff_t step, bool is_kept, cpu_type type, v16 out[R][2]) {       \
         v16 acc[R][2];                                                                                            \
+        const ptrdiff_t distance = ahead_of(R);                                                                   \
         UNROLL for (int r = 0; r < R; r++) UNROLL for (int p = 0; p < 2; p++) acc[r][p] = out[r][p];              \
         _Pragma("clang loop unroll_count(2)") for (ptrdiff_t pair = 0; pair < pairs; pair++) {                    \
             const char *words = weights + pair * 4 * CPU_PANEL;                                                   \
             UNROLL for (int line = 0; line < 4 * CPU_PANEL && !is_kept; line += 64)                               \
-                __builtin_prefetch(words + AHEAD + line);                                                         \
+                __builtin_prefetch(words + distance + line);                                                         \
             if (is_kept) __builtin_prefetch(ahead + pair * step, 0, 2);                                           \
             PAIRED_STEP(R, first + pair, *(const i16_unaligned *)(words + p * 64))                                \
         }                                                                                                         \
@@ -43,10 +44,11 @@ enum { KEPT = KEPT_STEPS * STEP_INPUTS };  // inputs of a panel of twelve bits w
                          cpu_type type, v16 out[R][2]) {                                                          \
         bf12_reader reader = *panel;                                                                              \
         v16 acc[R][2];                                                                                            \
+        const ptrdiff_t distance = ahead_of(R);                                                                   \
         UNROLL for (int r = 0; r < R; r++) UNROLL for (int p = 0; p < 2; p++) acc[r][p] = out[r][p];              \
         _Pragma("clang loop unroll(disable)") for (ptrdiff_t pair = first; pair < first + pairs; pair += 2) {     \
             UNROLL for (int line = 0; line < BF12_UNIT; line += 64)                                               \
-                __builtin_prefetch(reader.units + AHEAD + line);                                                  \
+                __builtin_prefetch(reader.units + distance + line);                                                  \
             const bf12_unit unit = bf12_next(&reader);                                                            \
             if (kept) memcpy(kept, &unit, sizeof unit), kept += sizeof unit;                                      \
             UNROLL for (int half = 0; half < 2; half++) PAIRED_STEP(R, pair + half, unit.pairs[2 * half + p])     \
@@ -110,7 +112,7 @@ static void bf12_product(int rows, const float *const *x, const char *panel, ptr
     for (ptrdiff_t first = 0, count; first < inputs; first += count) {
         count = KEPT < inputs - first ? KEPT : inputs - first;
         bf12(height, x, first / 2, count / 2, &reader, kept, type, out);
-        const char *ahead = reader.units + AHEAD;
+        const char *ahead = reader.units + CPU_AHEAD;
         for (int row = height, next; row < rows; row += next, ahead += count / 2 * step) {
             next = tile_height(rows - row);
             paired_kept(next, x + row, first / 2, count / 2, kept, ahead, step, type, out + 2 * row);

@@ -4,7 +4,8 @@
 // ascending order, whatever R and P. Low tiles take a whole panel at once, so that its weights are one stream of memory, and
 // are asked for ahead.
 
-enum { AHEAD = 4096 };  // bytes from what a tile reads to what it asks memory for
+// A tile of one row computes faster than memory delivers: how far ahead it asks depends on the processor.
+INLINE ptrdiff_t ahead_of(int rows) { return rows == 1 ? cpu_ahead_of_row : CPU_AHEAD; }
 
 // Accumulates rows x[0 ..< R] with P vectors of the `width` weights that lie side by side; `ahead` bytes of each pair of
 // inputs are asked for.
@@ -13,10 +14,10 @@ enum { AHEAD = 4096 };  // bytes from what a tile reads to what it asks memory f
                                ptrdiff_t inputs, cpu_type type, v16 out[R][P]) {                                  \
         v16 acc[R][P];                                                                                            \
         UNROLL for (int r = 0; r < R; r++) UNROLL for (int p = 0; p < P; p++) acc[r][p] = (v16){};                \
-        const ptrdiff_t bytes = 2 * width * weight_size(type);                                                    \
+        const ptrdiff_t bytes = 2 * width * weight_size(type), distance = ahead_of(R);                            \
         _Pragma("clang loop unroll(disable)") for (ptrdiff_t pair = 0; pair < inputs / 2; pair++) {               \
             UNROLL for (int line = 0; line < ahead; line += 64)                                                   \
-                __builtin_prefetch(weights + pair * bytes + AHEAD + line);                                        \
+                __builtin_prefetch(weights + pair * bytes + distance + line);                                        \
             UNROLL for (int half = 0; half < 2; half++) TILE_STEP(R, P, pair, half)                               \
         }                                                                                                         \
         if (inputs % 2) TILE_STEP(R, P, inputs / 2, 0)                                                            \
