@@ -17,7 +17,7 @@ public protocol WeightLayout: AnyObject {
         _ matrices: [[TensorRows]], gated: Bool, precision: WeightPrecision, laidOut: ([TensorRows]) -> Void
     ) -> Matrix
 
-    /// Widens vectors and puts them end to end.
+    /// Widens vectors and puts them end to end; or the only row of a matrix, transposed.
     func makeVector(_ parts: [TensorRows]) -> Buffer
 }
 
@@ -86,14 +86,14 @@ public protocol Backend: WeightLayout, Sendable {
         _ x: Buffer, routing: Routing, gateUp: Matrix, down: Matrix, activations: Buffer, out: Buffer,
         shared: SharedMLP?)
 
-    /// `out[n] += factor * Σ_k routed[n * K + k] + sigmoid(gate[n]) * shared[n]`.
+    /// `out[n] += factor * Σ_k routed[n * K + k] + sigmoid(gate · x[n]) * shared[n]`; without a gate the last factor is one.
     func combine(
-        _ routed: Buffer, count: Int, topK: Int, factor: Float, shared: Buffer?, sharedGate: Buffer?, out: Buffer)
+        _ routed: Buffer, count: Int, topK: Int, factor: Float, shared: Buffer?, gate: SharedGate?, out: Buffer)
 
-    /// For each row the lowest index of its largest logit, that logit, and log Σ exp.
+    /// For each row the lowest index of its largest logit, that logit, and log Σ exp where it is wanted.
     func statistics(
         _ logits: Buffer, count: Int, best: UnsafeMutablePointer<Int32>, maximum: UnsafeMutablePointer<Float>,
-        logSumExp: UnsafeMutablePointer<Float>)
+        logSumExp: UnsafeMutablePointer<Float>?)
 
     /// `probabilities[i] = exp((logits[i] - maximum) / temperature)` for `count` elements; not normalised.
     func exponentials(
@@ -150,5 +150,18 @@ public struct SharedMLP {
         self.down = down
         self.activations = activations
         self.out = out
+    }
+}
+
+/// What the experts that every token passes are multiplied by: `sigmoid(weight · x)`.
+public struct SharedGate {
+    /// What it looks at, `[N, width]`.
+    public var x: Buffer
+    /// Its one row, `[1, width]`.
+    public var weight: Buffer
+
+    public init(x: Buffer, weight: Buffer) {
+        self.x = x
+        self.weight = weight
     }
 }

@@ -40,7 +40,10 @@ extension Engine {
 
     private func compute(counts: UnsafeMutablePointer<Int32>?, ids: UnsafeMutablePointer<Int32>?) {
         var generated = 0
-        runner.run(batch, sequences: scheduler.running, counts: counts, ids: ids) { row in
+        let wantsLogprobs = batch.entries.contains { generation(of: $0).request.logprobs != nil }
+        runner.run(
+            batch, sequences: scheduler.running, wantsLogprobs: wantsLogprobs, counts: counts, ids: ids
+        ) { row in
             let generation = generation(of: batch.entries[row.entry])
             let sequence = generation.sequence
             if row.position < sequence.promptCount - 1 {

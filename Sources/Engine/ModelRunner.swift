@@ -38,6 +38,7 @@ final class ModelRunner {
         var logits: UnsafeMutablePointer<Float>
         var best: Int32
         var maximum: Float
+        /// NaN unless the run was asked for log-probabilities.
         var logSumExp: Float
     }
 
@@ -75,9 +76,10 @@ final class ModelRunner {
     /// Layers with experts.
     var sparseLayers: [Int] { model.configuration.sparseLayers }
 
-    /// Runs the batch, then calls `body` for every row of logits that somebody wants, in order of entry and position.
+    /// Runs the batch, then calls `body` for every row of logits that somebody wants, in order of entry and position; with
+    /// what log-probabilities need if it `wantsLogprobs`.
     func run(
-        _ batch: Batch, sequences: [Sequence], counts: UnsafeMutablePointer<Int32>?,
+        _ batch: Batch, sequences: [Sequence], wantsLogprobs: Bool, counts: UnsafeMutablePointer<Int32>?,
         ids kept: UnsafeMutablePointer<Int32>?,
         _ body: (LogitRow) -> Void
     ) {
@@ -113,13 +115,15 @@ final class ModelRunner {
                 rows[pending] = Int32(truncatingIfNeeded: first + offset)
                 pending += 1
                 if pending == workspace.logitRows {
-                    emit(pass, batch, count: pending, from: start, body)
+                    emit(pass, batch, count: pending, from: start, wantsLogprobs: wantsLogprobs, body)
                     pending = 0
                 }
             }
             first += entry.count
         }
-        if pending > 0 { emit(pass, batch, count: pending, from: start, body) }
+        if pending > 0 {
+            emit(pass, batch, count: pending, from: start, wantsLogprobs: wantsLogprobs, body)
+        }
     }
 
     /// Copies the pages that have changed into the sequence's page table.
@@ -133,12 +137,12 @@ final class ModelRunner {
 
     /// Computes `count` rows of logits and hands them out, starting from the wanted token at `start`.
     private func emit(
-        _ pass: ForwardPass, _ batch: Batch, count: Int, from start: (entry: Int, offset: Int),
+        _ pass: ForwardPass, _ batch: Batch, count: Int, from start: (entry: Int, offset: Int), wantsLogprobs: Bool,
         _ body: (LogitRow) -> Void
     ) {
         model.logits(pass, rows: rows, count: count)
         backend.statistics(
-            workspace.logits, count: count, best: best, maximum: maximum, logSumExp: logSumExp)
+            workspace.logits, count: count, best: best, maximum: maximum, logSumExp: wantsLogprobs ? logSumExp : nil)
         var row = 0
         for index in start.entry..<batch.entries.count {
             let entry = batch.entries[index]
@@ -149,7 +153,7 @@ final class ModelRunner {
                     LogitRow(
                         entry: index, position: entry.start + offset,
                         logits: workspace.logits.floats + row * vocabularySize, best: best[row],
-                        maximum: maximum[row], logSumExp: logSumExp[row]))
+                        maximum: maximum[row], logSumExp: wantsLogprobs ? logSumExp[row] : .nan))
                 row += 1
             }
         }

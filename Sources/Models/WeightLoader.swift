@@ -95,6 +95,14 @@ public final class WeightLoader {
         return vector
     }
 
+    /// The one row of the matrix `name`, as a vector.
+    func row(_ name: String, inputs: Int) throws(ModelFileError) -> Buffer {
+        let rows = [TensorRows(try find(name, [1, inputs]), isTransposed: true)]
+        let vector = layout.makeVector(rows)
+        count(rows)
+        return vector
+    }
+
     /// What a matrix is for.
     enum Role {
         /// As exact as was asked for.

@@ -38,8 +38,6 @@ public struct Workspace {
     let sharedActivations: Buffer
     /// The shared expert's output, `[N, hidden]`.
     let shared: Buffer
-    /// The shared expert's gate, `[N, 1]`.
-    let sharedGate: Buffer
     /// Final hidden states of the rows that want logits, `[logitRows, hidden]`.
     let final: Buffer
     /// `[logitRows, vocabulary]`.
@@ -92,7 +90,6 @@ public struct Workspace {
         denseActivations = buffer(model.intermediateSize)
         sharedActivations = buffer(model.sharedExpertSize)
         shared = buffer(model.sharedExpertSize > 0 ? model.hiddenSize : 0)
-        sharedGate = buffer(1)
         final = buffer(model.hiddenSize, rows: logitRows)
         logits = buffer(model.vocabularySize, rows: logitRows)
     }

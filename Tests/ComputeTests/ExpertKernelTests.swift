@@ -229,17 +229,20 @@ private struct TestExperts {
         for (tokens, topK, width) in [(1, 1, 1), (5, 4, 17), (13, 2, 64), (50, 6, 33)] {
             let routed = randomFloats(tokens * topK * width, using: &generator)
             let sharedOutput = randomFloats(tokens * width, using: &generator)
-            let gate = randomFloats(tokens, using: &generator).map { $0 * 10 }
+            let hidden = randomFloats(tokens * width, using: &generator)
+            let gate = randomFloats(width, using: &generator)
             let old = randomFloats(tokens * width, using: &generator)
             let out = Buffer(old, width: width)
             backend.combine(
                 Buffer(routed, width: width), count: tokens, topK: topK, factor: 1.5,
                 shared: shared.isThere ? Buffer(sharedOutput, width: width) : nil,
-                sharedGate: shared.isGated ? Buffer(gate, width: 1) : nil, out: out)
+                gate: shared.isGated
+                    ? SharedGate(x: Buffer(hidden, width: width), weight: Buffer(gate, width: width)) : nil, out: out)
             let expected = (0..<tokens * width).map { index in
                 let (token, column) = (index / width, index % width)
                 let sum = (0..<topK).reduce(0.0) { $0 + Double(routed[(token * topK + $1) * width + column]) }
-                let factor = shared.isGated ? 1 / (1 + exp(-Double(gate[token]))) : shared.isThere ? 1 : 0
+                let logit = (0..<width).reduce(0.0) { $0 + Double(hidden[token * width + $1]) * Double(gate[$1]) }
+                let factor = shared.isGated ? 1 / (1 + exp(-logit)) : shared.isThere ? 1 : 0
                 return Double(old[index]) + 1.5 * sum + factor * Double(sharedOutput[index])
             }
             // At most nine roundings of numbers of the result's size.

@@ -80,6 +80,28 @@ private let rows = 50
         }
     }
 
+    @Test(
+        "few panels are computed for parts of the rows, with the same bits", arguments: instructionSets,
+        WeightPrecision.allCases)
+    func parts(instructionSet: String, precision: WeightPrecision) throws {
+        let backends = try [1, 2, 7].map { try makeBackend(instructionSet, threads: $0) }
+        defer { for backend in backends { backend.stop() } }
+        var generator = SeededGenerator(seed: 6)
+        for (outputs, rows) in [(1, 31), (5, 32), (40, 33), (70, 101)] {
+            let weight = try TestWeight(.bfloat16, shape: [outputs, 64], using: &generator)
+            let input = Buffer(randomFloats(rows * 64, using: &generator), width: 64)
+            let old = randomFloats((rows + 1) * outputs, using: &generator)
+            let results = backends.map { backend in
+                let out = Buffer(old, width: outputs)
+                let matrix = backend.makeMatrix([[TensorRows(weight.tensor)]], gated: false, precision: precision)
+                backend.linear(input, count: rows, weight: matrix, bias: nil, out: out, accumulate: true)
+                return out.values(rows: rows + 1)
+            }
+            #expect(haveSameBits(results[1], results[0]) && haveSameBits(results[2], results[0]))
+            #expect(results[0].suffix(outputs) == old.suffix(outputs), "the row behind the last")
+        }
+    }
+
     @Test("data that is not aligned in its file loads the same", arguments: DType.weights, [1, 2, 3, 5])
     func unaligned(dtype: DType, padding: Int) throws {
         let backend = try #require(CPUBackend(threads: 1))

@@ -41,6 +41,18 @@ import Testing
         }
     }
 
+    @Test("the largest logit is found without the sum, wherever it lies", arguments: instructionSets)
+    func best(instructionSet: String) throws {
+        let backend = try makeBackend(instructionSet)
+        for place in 0..<100 {
+            var row = [Float](repeating: 1, count: 100)
+            for index in place..<100 { row[index] = 2 }
+            var (best, maximum) = (Int32(-1), Float.nan)
+            backend.statistics(Buffer(row, width: 100), count: 1, best: &best, maximum: &maximum, logSumExp: nil)
+            #expect(best == place && maximum == 2)
+        }
+    }
+
     @Test("NaN never wins and adds nothing", arguments: instructionSets, [0, 1, 15, 16, 18])
     func nan(instructionSet: String, place: Int) throws {
         let backend = try makeBackend(instructionSet)

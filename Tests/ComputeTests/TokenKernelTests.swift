@@ -126,6 +126,16 @@ import Testing
         }
     }
 
+    @Test("the only row of a matrix is a vector", arguments: instructionSets, DType.weights)
+    func row(instructionSet: String, dtype: DType) throws {
+        let backend = try makeBackend(instructionSet)
+        var generator = SeededGenerator(seed: 14)
+        let weight = try TestWeight(dtype, shape: [1, 37], using: &generator)
+        let vector = backend.makeVector([TensorRows(weight.tensor, isTransposed: true)])
+        #expect(vector.width == 37 && vector.rows == 1)
+        #expect(haveSameBits(vector.values(rows: 1), weight.values))
+    }
+
     @Test("a vector of several parts is their values end to end", arguments: instructionSets)
     func vectors(instructionSet: String) throws {
         let backend = try makeBackend(instructionSet)

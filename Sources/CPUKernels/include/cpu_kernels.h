@@ -104,19 +104,21 @@ typedef struct {
     ptrdiff_t width, x_stride;
 } cpu_narrow_args;
 
-/// y = x · weightᵀ (+ bias) (+ y). Items: panels of outputs.
+/// y = x · weightᵀ (+ bias) (+ y). Items: parts of the rows * panels of outputs, the panels of a part side by side.
 typedef struct {
     const float *x;       // [rows, inputs]
     const void *weight;   // panels
     const float *bias;    // [outputs] or NULL
     float *y;             // [rows, outputs]
     ptrdiff_t rows, inputs, outputs;
+    ptrdiff_t part_rows;  // rows of a part; the last one has what is left
     ptrdiff_t x_stride, y_stride;  // floats from row to row
     cpu_type type;        // of the weight
     bool accumulate;      // whether y's old value is added
 } cpu_linear_args;
 
-/// y = silu(gate(x)) * up(x). A panel of the weight holds 16 outputs of the gate, then the same of up. Items: panels.
+/// y = silu(gate(x)) * up(x), as floats or, if it `narrows`, as the words that a product in bf16 reads (cpu_narrow_args).
+/// A panel of the weight holds 16 outputs of the gate, then the same of up. Items: panels.
 typedef struct {
     const float *x;      // [rows, inputs]
     const void *weight;  // panels
@@ -124,6 +126,7 @@ typedef struct {
     ptrdiff_t rows, inputs, outputs;
     ptrdiff_t x_stride;  // floats from row to row
     cpu_type type;
+    bool narrows;
 } cpu_gated_args;
 
 /// One product for each head: y[row, h] = x[row, h] · weight[h]ᵀ. Items: heads * panels of outputs.
@@ -148,13 +151,15 @@ typedef struct {
     ptrdiff_t pairs, top_k, block_size, inputs, outputs, expert_stride;
     ptrdiff_t x_stride;      // floats from row to row of x
     cpu_type type;
+    bool narrows;            // gate-up: as cpu_gated_args
 } cpu_expert_args;
 
-/// out += factor * Σ_k routed[token * top_k + k] + sigmoid(gate) * shared. Items: tokens.
+/// out += factor * Σ_k routed[token * top_k + k] + sigmoid(gate · x) * shared. Items: tokens.
 typedef struct {
     const float *routed;  // [tokens * top_k, width], already scaled by the routing weights
     const float *shared;  // [tokens, width] or NULL
-    const float *gate;    // [tokens] logits, or NULL for a factor of one
+    const float *x;       // [tokens, width], what the gate looks at
+    const float *gate;    // [width], or NULL for a factor of one
     float *out;           // [tokens, width]
     ptrdiff_t top_k, width;
     float factor;
@@ -256,7 +261,7 @@ typedef struct {
     const float *logits;  // [rows, width]
     int32_t *best;        // [rows] lowest index of the largest logit; NaN never wins
     float *maximum;       // [rows]
-    float *log_sum_exp;   // [rows] log Σ exp(logits), for log-probabilities; NaN adds nothing
+    float *log_sum_exp;   // [rows] log Σ exp(logits), for log-probabilities; NaN adds nothing; NULL where nobody asks
     ptrdiff_t width;
 } cpu_rows_args;
 

@@ -31,10 +31,10 @@ INLINE void expert_panels(const cpu_expert_args *a, ptrdiff_t begin, ptrdiff_t e
                 const ptrdiff_t column = panel * width, left = a->outputs - column;
                 product(count, x, weight + panel * stride, a->inputs, a->type, out);
                 for (int r = 0; r < count; r++) {
-                    float *y = a->y + pairs[r] * a->outputs + column;
                     if (gated) {
-                        store_part(y, gated_row(out, r), left);
+                        store_gated(a->y, a->narrows, pairs[r], a->outputs, column, gated_row(out, r));
                     } else {
+                        float *y = a->y + pairs[r] * a->outputs + column;
                         const float scale = a->scale[pairs[r]];
                         store_part(y, out[2 * r] * scale, left);
                         store_part(y + CPU_LANES, out[2 * r + 1] * scale, left - CPU_LANES);
@@ -52,10 +52,18 @@ static void expert_down(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end
     expert_panels(raw, begin, end, false);
 }
 
+// Its lanes are chains of their own, which are added as `sum` does.
+INLINE float dot(const float *x, const float *y, ptrdiff_t width) {
+    v16 total = {};
+    for (ptrdiff_t c = 0; c < width; c += CPU_LANES)
+        total = madd(load_part(x + c, width - c), load_part(y + c, width - c), total);
+    return sum(total);
+}
+
 static void combine(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
     const cpu_combine_args *a = raw;
     for (ptrdiff_t t = begin; t < end; t++) {
-        float gate = a->gate ? 1.0f / (1.0f + expf(-a->gate[t])) : 1.0f;
+        const float gate = a->gate ? 1.0f / (1.0f + expf(-dot(a->x + t * a->width, a->gate, a->width))) : 1.0f;
         const float *routed = a->routed + t * a->top_k * a->width;
         for (ptrdiff_t c = 0; c < a->width; c += CPU_LANES) {
             ptrdiff_t count = a->width - c;

@@ -29,25 +29,32 @@ INLINE v16 load_part(const float *p, ptrdiff_t count) {
     return v;
 }
 
+// Words in a row of `width` numbers that are rounded for products in bf16.
+INLINE ptrdiff_t narrow_words(ptrdiff_t width) { return (width + STEP_INPUTS - 1) / STEP_INPUTS; }
+
+// Rounds numbers `column`, a multiple of CPU_LANES, and up to CPU_LANES more of the `width` of a row of words.
+INLINE void store_narrow(uint32_t *row, ptrdiff_t column, ptrdiff_t width, v16 v) {
+    const ptrdiff_t count = width - column;
+#ifdef MADD_PAIRS
+    uint16_t *out = (uint16_t *)row + column;
+    const h16 numbers = narrow_all(v);
+    if (count >= CPU_LANES) {
+        *(h16_unaligned *)out = numbers;
+    } else {
+        for (ptrdiff_t i = 0; i < count; i++) out[i] = numbers[i];
+        if (count % 2) out[count] = 0;
+    }
+#else
+    store_part((float *)row + column, (v16)(__builtin_convertvector(narrow_all(v), i16) << 16), count);
+#endif
+}
+
 static void narrow(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
     const cpu_narrow_args *a = raw;
-    const ptrdiff_t stride = (a->width + STEP_INPUTS - 1) / STEP_INPUTS;
-    for (ptrdiff_t row = begin; row < end; row++) {
-        const float *x = a->x + row * a->x_stride;
-#ifdef MADD_PAIRS
-        uint16_t *out = (uint16_t *)(a->out + row * stride);
-        ptrdiff_t i = 0;
-        for (; i + CPU_LANES <= a->width; i += CPU_LANES) *(h16_unaligned *)(out + i) = narrow_all(load(x + i));
-        for (; i < a->width; i++) out[i] = narrow_bf16(x[i]);
-        if (a->width % 2) out[a->width] = 0;
-#else
-        float *out = (float *)(a->out + row * stride);
-        ptrdiff_t i = 0;
-        for (; i + CPU_LANES <= a->width; i += CPU_LANES)
-            store(out + i, (v16)(__builtin_convertvector(narrow_all(load(x + i)), i16) << 16));
-        for (; i < a->width; i++) out[i] = widen(narrow_bf16(x[i]));
-#endif
-    }
+    for (ptrdiff_t row = begin; row < end; row++)
+        for (ptrdiff_t i = 0; i < a->width; i += CPU_LANES)
+            store_narrow(a->out + row * narrow_words(a->width), i, a->width,
+                         load_part(a->x + row * a->x_stride + i, a->width - i));
 }
 
 // The next rows of a product from row `block` on, ROW_BLOCK at most, to x; how many.
@@ -78,7 +85,19 @@ static void linear_panels(const cpu_linear_args *a, ptrdiff_t begin, ptrdiff_t e
     }
 }
 
-static void linear(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) { linear_panels(raw, begin, end); }
+static void linear(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
+    const cpu_linear_args *a = raw;
+    const ptrdiff_t panels = (a->outputs + CPU_PANEL - 1) / CPU_PANEL;
+    cpu_linear_args part = *a;
+    for (ptrdiff_t item = begin, next; item < end; item = next) {
+        const ptrdiff_t row = item / panels * a->part_rows, first = item % panels;
+        next = item + panels - first < end ? item + panels - first : end;
+        part.rows = a->rows - row < a->part_rows ? a->rows - row : a->part_rows;
+        part.x = a->x + row * a->x_stride;
+        part.y = a->y + row * a->y_stride;
+        linear_panels(&part, first, first + next - item);
+    }
+}
 
 static void head_linear(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
     const cpu_head_linear_args *a = raw;
@@ -98,6 +117,14 @@ static void head_linear(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end
 // silu(gate) * up of row r of a gated panel's product.
 INLINE v16 gated_row(const v16 *out, int r) { return silu(out[2 * r]) * out[2 * r + 1]; }
 
+// Row `row` of silu(gate) * up, column `column` of `width` and those that follow.
+INLINE void store_gated(float *y, bool narrows, ptrdiff_t row, ptrdiff_t width, ptrdiff_t column, v16 v) {
+    if (narrows)
+        store_narrow((uint32_t *)y + row * narrow_words(width), column, width, v);
+    else
+        store_part(y + row * width + column, v, width - column);
+}
+
 static void gated(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
     const cpu_gated_args *a = raw;
     const ptrdiff_t stride = panel_bytes(a->inputs, a->type);
@@ -109,7 +136,7 @@ static void gated(const void *restrict raw, ptrdiff_t begin, ptrdiff_t end) {
             const ptrdiff_t column = panel * CPU_LANES;
             product(rows, x, (const char *)a->weight + panel * stride, a->inputs, a->type, out);
             for (int r = 0; r < rows; r++)
-                store_part(a->y + (block + r) * a->outputs + column, gated_row(out, r), a->outputs - column);
+                store_gated(a->y, a->narrows, block + r, a->outputs, column, gated_row(out, r));
         }
     }
 }

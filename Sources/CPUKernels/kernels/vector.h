@@ -229,6 +229,9 @@ INLINE float maximum(v16 v) {
     return a[0];
 }
 
+// Whether a comparison holds for one of its lanes.
+INLINE bool any(i16 mask) { return __builtin_reduce_or(mask) != 0; }
+
 INLINE v16 select(i16 mask, v16 yes, v16 no) { return (v16)((mask & (i16)yes) | (~mask & (i16)no)); }
 
 // e^x within 2 ulp on [-87, 88], held at the ends outside. Method: Cephes expf (Moshier), x = n ln 2 + r.

@@ -1,7 +1,8 @@
 // CPUBackend+Experts: the experts of a layer, routed and shared.
 //
 // A routed expert has few rows, so it waits for its weights; the shared one has all, so it computes. Both run as one op: while
-// one thread computes, the other has the memory for itself, and threads meet half as often.
+// one thread computes, the other has the memory for itself, and threads meet half as often. Activations are rounded where they
+// are made if the down projection multiplies bfloat16, and then fill half of their buffer.
 //
 // Documented in Backend.
 // swift-format-ignore-file: AllPublicDeclarationsHaveDocumentation
@@ -23,25 +24,25 @@ extension CPUBackend {
             sorted: routing.sortedPairs, experts: routing.blockExperts, x: hidden.start,
             weight: gateUp.storage.bytes.baseAddress, scale: nil, y: activations.floats, pairs: pairs,
             top_k: routing.topK, block_size: Routing.blockSize, inputs: gateUp.inputs, outputs: gateUp.outputs,
-            expert_stride: gateUp.stride, x_stride: hidden.stride, type: gateUp.kernelType)
+            expert_stride: gateUp.stride, x_stride: hidden.stride, type: gateUp.kernelType, narrows: down.isRounded)
         let perBlock = pairs / max(1, routing.blockCount) + 1
         let panels = routing.blockCount * Self.panels(gateUp.outputs, gated: true)
         if let shared {
             shared.check(x, count: count)
-            let isAlike = (shared.gateUp.precision == .stored) == (gateUp.precision == .stored)
-            let own = isAlike ? hidden : input(x, count: count, for: shared.gateUp)
+            let own =
+                shared.gateUp.isRounded == gateUp.isRounded ? hidden : input(x, count: count, for: shared.gateUp)
             run(
                 kernels.expert_gate_up, arguments, items: panels, beside: kernels.gated,
-                gatedArguments(own, count: count, weight: shared.gateUp, out: shared.activations),
+                gatedArguments(
+                    own, count: count, weight: shared.gateUp, out: shared.activations, narrows: shared.down.isRounded),
                 items: Self.panels(shared.gateUp.outputs, gated: true), work: perBlock * gateUp.inputs * Int(CPU_PANEL))
         } else {
             run(
                 kernels.expert_gate_up, arguments, items: panels, work: perBlock * gateUp.inputs * Int(CPU_PANEL))
         }
 
-        let inner = input(activations, count: pairs, for: down)
-        arguments.x = inner.start
-        arguments.x_stride = inner.stride
+        arguments.x = UnsafePointer(activations.floats)
+        arguments.x_stride = inputStride(activations.width, for: down)
         arguments.weight = UnsafeRawPointer(down.storage.bytes.baseAddress)
         arguments.scale = routing.weights.baseAddress
         arguments.y = out.floats
@@ -51,7 +52,9 @@ extension CPUBackend {
         arguments.type = down.kernelType
         let downPanels = routing.blockCount * Self.panels(down.outputs)
         if let shared {
-            let own = input(shared.activations, count: count, for: shared.down, in: narrowedBeside)
+            let own = (
+                UnsafePointer(shared.activations.floats), inputStride(shared.activations.width, for: shared.down)
+            )
             run(
                 kernels.expert_down, arguments, items: downPanels, beside: kernels.linear,
                 linearArguments(

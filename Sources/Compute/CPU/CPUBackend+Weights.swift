@@ -69,11 +69,16 @@ extension CPUBackend {
         let width = parts.reduce(0) { $0 + $1.count }
         let panels = Self.panels(width)
         let padded = Buffer(rows: panels, width: Int(CPU_PANEL))
-        precondition(parts.allSatisfy { $0.inputs == 1 && !$0.isTransposed }, "a vector of several columns")
+        let isTransposed = parts.first?.isTransposed == true
+        precondition(
+            parts.allSatisfy { $0.inputs == 1 && !$0.isTransposed }
+                || isTransposed && parts.count == 1
+                    && parts[0].inputs == 1,
+            "a vector of several columns")
         withExtendedLifetime(parts) {
             _ = pack(
                 Self.rows(parts, gated: false, panels: panels), into: UnsafeMutableRawPointer(padded.floats),
-                panels: panels, outputs: width, inputs: 1, transposed: false, type: CPU_F32)
+                panels: panels, outputs: width, inputs: 1, transposed: isTransposed, type: CPU_F32)
         }
         let buffer = Buffer(rows: 1, width: width)
         buffer.floats.update(from: padded.floats, count: width)

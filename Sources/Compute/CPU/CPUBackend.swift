@@ -14,14 +14,17 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
     public let device: DeviceDescription
     private let pool: WorkerPool
     let kernels: cpu_kernels
-    /// A product's inputs in bfloat16, and those of one that runs beside it.
-    let narrowed = Scratch()
-    let narrowedBeside = Scratch()
+    /// A product's inputs in bfloat16.
+    private let narrowed = Scratch()
     /// Where its matrices lie.
     let arena = Arena()
 
     /// Multiply-adds that make a range worth handing to another thread: a microsecond or two of work.
     private static let worthwhile = 1 << 16
+    /// What a number that is read, changed and written costs, in multiply-adds: half of them come from another core.
+    private static let touch = 16
+    /// Rows that are worth reading a panel for.
+    private static let fewRows = 16
 
     /// A backend with `threads` threads (nil takes as many as `Processors` says) and the instruction set `avx512bf16`, `avx512`,
     /// `avx2` or `baseline` (nil takes the best); nil when this machine lacks `instructionSet`. `pinsThreads` as for `WorkerPool`.
@@ -64,19 +67,22 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
         }
     }
 
-    /// The first `count` rows of `x` as the kernels of `weight` read them, in `scratch` if not as they are, and the stride from
-    /// row to row.
-    func input(
-        _ x: Buffer, count: Int, for weight: Matrix, in scratch: Scratch? = nil
-    ) -> (start: UnsafePointer<Float>, stride: Int) {
-        guard weight.precision != .stored else { return (UnsafePointer(x.floats), x.width) }
-        let stride = (x.width + kernels.narrow_inputs - 1) / kernels.narrow_inputs
-        let words = (scratch ?? narrowed).reserve(4 * count * stride)
+    /// What lies from row to row of inputs of `weight`, `width` numbers each: floats, or words of rounded ones.
+    func inputStride(_ width: Int, for weight: Matrix) -> Int {
+        weight.isRounded ? (width + kernels.narrow_inputs - 1) / kernels.narrow_inputs : width
+    }
+
+    /// The first `count` rows of `x` as the kernels of `weight` read them, rounded where they are not as they are, and what
+    /// lies from row to row.
+    func input(_ x: Buffer, count: Int, for weight: Matrix) -> (start: UnsafePointer<Float>, stride: Int) {
+        let stride = inputStride(x.width, for: weight)
+        guard weight.isRounded else { return (UnsafePointer(x.floats), stride) }
+        let words = narrowed.reserve(4 * count * stride)
         run(
             kernels.narrow,
             cpu_narrow_args(
                 x: x.floats, out: words.assumingMemoryBound(to: UInt32.self), width: x.width, x_stride: x.width),
-            items: count, work: x.width)
+            items: count, work: Self.touch * x.width)
         return (UnsafePointer(words.assumingMemoryBound(to: Float.self)), stride)
     }
 
@@ -93,7 +99,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
                 kernels.embed,
                 cpu_embed_args(
                     table: $0.baseAddress, ids: tokens.ids, out: out.floats, width: out.width, type: type),
-                items: tokens.count, work: out.width)
+                items: tokens.count, work: Self.touch * out.width)
         }
     }
 
@@ -106,7 +112,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
             cpu_norm_args(
                 x: x.floats, rows: rows, weight: weight.floats, out: out.floats, width: x.width, segments: 1,
                 x_stride: x.width, out_stride: out.width, epsilon: epsilon),
-            items: count, work: 4 * x.width)
+            items: count, work: Self.touch * x.width)
     }
 
     public func normSegments(
@@ -119,7 +125,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
             cpu_norm_args(
                 x: x.floats + first, rows: nil, weight: weight.floats, out: x.floats + first, width: weight.width,
                 segments: segments, x_stride: x.width, out_stride: x.width, epsilon: epsilon),
-            items: count * segments, work: 4 * weight.width)
+            items: count * segments, work: Self.touch * weight.width)
     }
 
     public func clamp(_ x: Buffer, count: Int, limit: Float) {
@@ -131,12 +137,16 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
         precondition(
             x.width == weight.inputs && out.width == weight.outputs && count <= min(x.rows, out.rows)
                 && bias?.width ?? weight.outputs == weight.outputs, "shapes of linear")
+        let panels = Self.panels(weight.outputs)
+        var arguments = linearArguments(
+            input(x, count: count, for: weight), count: count, weight: weight, bias: bias, out: out,
+            accumulate: accumulate)
+        // Of fewer panels than threads, such as a router's, each is computed for parts of the rows.
+        let parts = max(1, min(2 * device.threads / panels, count / Self.fewRows))
+        arguments.part_rows = (count + parts - 1) / parts
         run(
-            kernels.linear,
-            linearArguments(
-                input(x, count: count, for: weight), count: count, weight: weight, bias: bias, out: out,
-                accumulate: accumulate),
-            items: Self.panels(weight.outputs), work: count * weight.inputs * Int(CPU_PANEL))
+            kernels.linear, arguments, items: parts * panels,
+            work: arguments.part_rows * weight.inputs * Int(CPU_PANEL))
     }
 
     func linearArguments(
@@ -145,8 +155,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
     ) -> cpu_linear_args {
         cpu_linear_args(
             x: input.start, weight: weight.storage.bytes.baseAddress, bias: bias?.floats, y: out.floats, rows: count,
-            inputs: weight.inputs, outputs: weight.outputs, x_stride: input.stride, y_stride: out.width,
-            type: weight.kernelType, accumulate: accumulate)
+            inputs: weight.inputs, outputs: weight.outputs, part_rows: count, x_stride: input.stride,
+            y_stride: out.width, type: weight.kernelType, accumulate: accumulate)
     }
 
     public func gatedLinear(_ x: Buffer, count: Int, weight: Matrix, out: Buffer) {
@@ -155,16 +165,18 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
                 && count <= min(x.rows, out.rows), "shapes of gatedLinear")
         run(
             kernels.gated,
-            gatedArguments(input(x, count: count, for: weight), count: count, weight: weight, out: out),
+            gatedArguments(
+                input(x, count: count, for: weight), count: count, weight: weight, out: out, narrows: false),
             items: Self.panels(weight.outputs, gated: true), work: count * weight.inputs * Int(CPU_PANEL))
     }
 
     func gatedArguments(
-        _ input: (start: UnsafePointer<Float>, stride: Int), count: Int, weight: Matrix, out: Buffer
+        _ input: (start: UnsafePointer<Float>, stride: Int), count: Int, weight: Matrix,
+        out: Buffer, narrows: Bool
     ) -> cpu_gated_args {
         cpu_gated_args(
-            x: input.start, weight: weight.storage.bytes.baseAddress, y: out.floats, rows: count,
-            inputs: weight.inputs, outputs: weight.outputs, x_stride: input.stride, type: weight.kernelType)
+            x: input.start, weight: weight.storage.bytes.baseAddress, y: out.floats, rows: count, inputs: weight.inputs,
+            outputs: weight.outputs, x_stride: input.stride, type: weight.kernelType, narrows: narrows)
     }
 
     public func headLinear(_ x: Buffer, count: Int, weight: Matrix, out: Buffer) {
@@ -222,20 +234,23 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
     }
 
     public func combine(
-        _ routed: Buffer, count: Int, topK: Int, factor: Float, shared: Buffer?, sharedGate: Buffer?, out: Buffer
+        _ routed: Buffer, count: Int, topK: Int, factor: Float, shared: Buffer?, gate: SharedGate?, out: Buffer
     ) {
-        precondition(routed.width == out.width && count * topK <= routed.rows, "shapes of combine")
+        precondition(
+            routed.width == out.width && count * topK <= routed.rows && shared?.width ?? out.width == out.width
+                && gate?.x.width ?? out.width == out.width && gate?.weight.width ?? out.width == out.width,
+            "shapes of combine")
         run(
             kernels.combine,
             cpu_combine_args(
-                routed: routed.floats, shared: shared?.floats, gate: sharedGate?.floats, out: out.floats,
-                top_k: topK, width: out.width, factor: factor),
-            items: count, work: (topK + 2) * out.width)
+                routed: routed.floats, shared: shared?.floats, x: gate?.x.floats, gate: gate?.weight.floats,
+                out: out.floats, top_k: topK, width: out.width, factor: factor),
+            items: count, work: Self.touch * (topK + 2) / 2 * out.width)
     }
 
     public func statistics(
         _ logits: Buffer, count: Int, best: UnsafeMutablePointer<Int32>, maximum: UnsafeMutablePointer<Float>,
-        logSumExp: UnsafeMutablePointer<Float>
+        logSumExp: UnsafeMutablePointer<Float>?
     ) {
         run(
             kernels.rows,
@@ -256,6 +271,9 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
 }
 
 extension Matrix {
+    /// Whether it meets inputs that are rounded to bfloat16.
+    var isRounded: Bool { precision != .stored }
+
     var kernelType: cpu_type {
         switch precision {
         case .stored: isCompressed ? CPU_BF12 : dtype == .bfloat16 ? CPU_BF16 : CPU_F32

@@ -50,10 +50,9 @@ struct SparseMLP: Block {
         backend.experts(
             work.normed, routing: work.routing, gateUp: gateUp, down: down, activations: work.activations,
             out: work.routed, shared: shared?.matrices(in: work))
-        shared?.openGate(pass)
         backend.combine(
             work.routed, count: count, topK: topK, factor: 1, shared: shared == nil ? nil : work.shared,
-            sharedGate: shared?.isGated == true ? work.sharedGate : nil, out: work.hidden)
+            gate: shared?.gate.map { SharedGate(x: work.normed, weight: $0) }, out: work.hidden)
     }
 }
 
@@ -61,7 +60,8 @@ struct SparseMLP: Block {
 struct SharedExpert: Sendable {
     private let gateUp: Matrix
     private let down: Matrix
-    private let gate: Linear?
+    /// What its output is multiplied by the sigmoid of, `[1, hidden]`; nil for nothing.
+    let gate: Buffer?
 
     /// Loads the MLP `name`, and the gate `gate` if there is one; nil for a model without shared experts.
     init?(
@@ -74,22 +74,14 @@ struct SharedExpert: Sendable {
         down = try weights.matrix([NamedRows(name: "\(name).down_proj.weight", total: hidden)], inputs: inner)
         self.gate =
             if let gate {
-                try Linear([(gate, 1)], inputs: model.hiddenSize, role: .gate, from: weights)
+                try weights.row("\(gate).weight", inputs: hidden)
             } else {
                 nil
             }
     }
 
-    /// Whether its output is multiplied by the sigmoid of a gate.
-    var isGated: Bool { gate != nil }
-
     /// What `Backend.experts` computes beside the routed experts: `shared = mlp(x)`, which `SparseMLP` adds to their sum.
     func matrices(in work: Workspace) -> SharedMLP {
         SharedMLP(gateUp: gateUp, down: down, activations: work.sharedActivations, out: work.shared)
-    }
-
-    /// `sharedGate = g · x` if it is gated.
-    func openGate(_ pass: ForwardPass) {
-        gate?(pass.workspace.normed, count: pass.tokens.count, out: pass.workspace.sharedGate, on: pass.backend)
     }
 }

@@ -66,7 +66,7 @@ final class ModelPasses {
         integers = .allocate(capacity: 4 * tokens + pages)
         for page in 0..<pages { integers[4 * tokens + page] = Int32(truncatingIfNeeded: page) }
         best = .allocate(capacity: sequences)
-        maxima = .allocate(capacity: 2 * sequences)
+        maxima = .allocate(capacity: sequences)
     }
 
     deinit {
@@ -109,7 +109,7 @@ final class ModelPasses {
         model.forward(pass)
         model.logits(pass, rows: rows, count: wanted.count)
         backend.statistics(
-            workspace.logits, count: wanted.count, best: best, maximum: maxima, logSumExp: maxima + wanted.count)
+            workspace.logits, count: wanted.count, best: best, maximum: maxima, logSumExp: nil)
     }
 
     /// What the last pass cost, if it had `tokens` tokens, `rows` rows of logits, and its attention `pairs` pairs of a token
