@@ -57,7 +57,7 @@ typedef enum { NO_KEPT, WRITES_KEPT, READS_KEPT } kept_use;
 #define GROUP_INT8(R, P)                                                                                          \
     _Pragma("clang loop unroll(disable)") for (int k = 0; k < CPU_GROUP; k += 8, codes += 8 * CPU_PANEL) {        \
         UNROLL for (int line = 0; line < (half == 0 ? 8 * CPU_PANEL : 0); line += 64)                             \
-            __builtin_prefetch(codes + distance + line);                                                             \
+            __builtin_prefetch(codes + distance + line);                                                          \
         UNROLL for (int i = 0; i < 8; i += STEP_INPUTS)                                                           \
             GROUP_STEP(R, P, k + i, step_int8(codes + i / 4 * 4 * CPU_PANEL, half + p, i % 4))                    \
     }
@@ -69,7 +69,7 @@ typedef enum { NO_KEPT, WRITES_KEPT, READS_KEPT } kept_use;
         i16 words[P];                                                                                             \
         UNROLL for (int p = 0; p < P; p++) words[p] = *(const i16_unaligned *)(codes + 64 * (half + p));          \
         UNROLL for (int line = 0; line < (half == 0 ? 4 * CPU_PANEL : 0); line += 64)                             \
-            __builtin_prefetch(codes + distance + line);                                                             \
+            __builtin_prefetch(codes + distance + line);                                                          \
         UNROLL for (int i = 0; i < 6; i += STEP_INPUTS) GROUP_STEP(R, P, k + i, step_int5(words[p], i))           \
         UNROLL for (int p = 0; p < P; p++) last[p] = last_int5(last[p], words[p]);                                \
     }                                                                                                             \
@@ -94,7 +94,7 @@ typedef enum { NO_KEPT, WRITES_KEPT, READS_KEPT } kept_use;
             const char *codes = group + scale_bytes(type);                                                        \
             v16 part[R][P];                                                                                       \
             UNROLL for (int r = 0; r < R; r++) UNROLL for (int p = 0; p < P; p++) part[r][p] = (v16){};           \
-            if (half == 0 && use != READS_KEPT) __builtin_prefetch(group + distance);                                \
+            if (half == 0 && use != READS_KEPT) __builtin_prefetch(group + distance);                             \
             if (use == READS_KEPT) {                                                                              \
                 GROUP_KEPT(R, P)                                                                                  \
             } else if (type == CPU_INT8) {                                                                        \

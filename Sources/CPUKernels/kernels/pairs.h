@@ -17,7 +17,7 @@ enum { KEPT = KEPT_STEPS * STEP_INPUTS };  // inputs of a panel of twelve bits w
         _Pragma("clang loop unroll_count(2)") for (ptrdiff_t pair = 0; pair < pairs; pair++) {                    \
             const char *words = weights + pair * 4 * CPU_PANEL;                                                   \
             UNROLL for (int line = 0; line < 4 * CPU_PANEL && !is_kept; line += 64)                               \
-                __builtin_prefetch(words + distance + line);                                                         \
+                __builtin_prefetch(words + distance + line);                                                      \
             if (is_kept) __builtin_prefetch(ahead + pair * step, 0, 2);                                           \
             PAIRED_STEP(R, first + pair, *(const i16_unaligned *)(words + p * 64))                                \
         }                                                                                                         \
@@ -48,7 +48,7 @@ enum { KEPT = KEPT_STEPS * STEP_INPUTS };  // inputs of a panel of twelve bits w
         UNROLL for (int r = 0; r < R; r++) UNROLL for (int p = 0; p < 2; p++) acc[r][p] = out[r][p];              \
         _Pragma("clang loop unroll(disable)") for (ptrdiff_t pair = first; pair < first + pairs; pair += 2) {     \
             UNROLL for (int line = 0; line < BF12_UNIT; line += 64)                                               \
-                __builtin_prefetch(reader.units + distance + line);                                                  \
+                __builtin_prefetch(reader.units + distance + line);                                               \
             const bf12_unit unit = bf12_next(&reader);                                                            \
             if (kept) memcpy(kept, &unit, sizeof unit), kept += sizeof unit;                                      \
             UNROLL for (int half = 0; half < 2; half++) PAIRED_STEP(R, pair + half, unit.pairs[2 * half + p])     \

@@ -17,7 +17,7 @@ INLINE ptrdiff_t ahead_of(int rows) { return rows == 1 ? cpu_ahead_of_row : CPU_
         const ptrdiff_t bytes = 2 * width * weight_size(type), distance = ahead_of(R);                            \
         _Pragma("clang loop unroll(disable)") for (ptrdiff_t pair = 0; pair < inputs / 2; pair++) {               \
             UNROLL for (int line = 0; line < ahead; line += 64)                                                   \
-                __builtin_prefetch(weights + pair * bytes + distance + line);                                        \
+                __builtin_prefetch(weights + pair * bytes + distance + line);                                     \
             UNROLL for (int half = 0; half < 2; half++) TILE_STEP(R, P, pair, half)                               \
         }                                                                                                         \
         if (inputs % 2) TILE_STEP(R, P, inputs / 2, 0)                                                            \

@@ -28,7 +28,7 @@ final class ModelPasses {
     private let counts: UnsafeMutablePointer<Int32>  // [L, E]
     private let integers: UnsafeMutablePointer<Int32>  // ids, positions, sequences, rows, then page tables
     private let best: UnsafeMutablePointer<Int32>
-    private let maxima: UnsafeMutablePointer<Float>  // then log-sum-exps
+    private let maxima: UnsafeMutablePointer<Float>
     private var random = BenchGenerator(state: 1)
 
     /// Loads `files` onto `backend`, with room for `sequences` sequences of `positions` positions, and for passes of as many
