@@ -66,6 +66,13 @@ import Testing
             found.append(next)
         }
         #expect(found == expected.indices.filter { (low...high).contains(expected[$0]) })
+        guard count == 1 << SubsetSums.most else { return }
+        sums.extend(by: 0.75, size, at: SubsetSums.most)
+        #expect(sums.items[SubsetSums.most] == size)
+        for (subset, sum) in expected.enumerated() {
+            #expect(sums[subset] == sum)
+            #expect(sums[count + subset] == sum + 0.75)
+        }
     }
 
     @Test("a look finds the loads of a range and no others, also below zero", arguments: UInt64(0)..<20)

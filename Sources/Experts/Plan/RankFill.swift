@@ -6,14 +6,21 @@
 //         one to three of what is left that bring the rank to just below the limit. Beside each two, one look tells
 //         whether a third fits (LoadSet). So heavy ones are used up early, and the tighter the first ranks are filled,
 //         the more room is left for the last three: one of them gets each subset of what is left that leaves the other
-//         two room enough, until the rest can be split between those. After
-//         E. Schreiber and R. Korf, "Improved bin completion for optimal bin packing and number partitioning" (2013).
+//         two room enough, until the rest can be split between those. Each replica that is left for them makes their
+//         ways up to three times as many, so that where few would be left one or two that fill a rank go before three.
+//         After E. Schreiber and R. Korf, "Improved bin completion for optimal bin packing and number partitioning" (2013).
 
 /// Fills the ranks of layers of one shape.
 struct RankFill: ~Copyable {
-    /// How much of its part of the room below the limit a rank may leave, and how much where nothing fits better.
+    /// How much of its part of the room below the limit a rank may leave, how much for being filled by two at most, and
+    /// how much where nothing fits better.
     private static let tightly: Float = 1
+    private static let tightlyByTwo: Float = 1.75
     private static let loosely: Float = 2
+    /// If fewer replicas are left for the last three ranks, their ways are few.
+    private static let few = 12
+    /// Where so many subsets of one of the last three ranks leave the others no way, copies or slots stand in it.
+    private static let mostSplits = 24
 
     private let room: Int
     /// The replicas that no rank has yet by falling load: their loads, then two zeros, and experts; `[P + 2]` each.
@@ -71,20 +78,29 @@ struct RankFill: ~Copyable {
         guard slack > 0 else { return false }
         // What a rank may leave is less than a look is wide.
         let unit = min(Float(LoadSet.most) / limit, 20 * Float(ranks) / slack)
-        var left = begin(ranks, order, loaded, unit)
+        let leavesFew = loaded &- ranks < 3 * max(0, ranks &- 3) &+ Self.few
+        var left = begin(ranks, order, loaded, unit, leavesFew)
         for rank in 0..<max(0, ranks &- 3) {
-            guard close(rank, ranks, limit, slack / Float(ranks &- rank), unit, &left, &work) else { return false }
+            let part = slack / Float(ranks &- rank)
+            let isClosed =
+                leavesFew && closeByTwo(rank, ranks, limit, part, unit, &left, &work)
+                || closeByThree(rank, ranks, limit, part, unit, &left, &work)
+            guard isClosed else { return false }
             slack -= limit - loads[rank]
         }
-        return finish(ranks, limit, &left, &work)
+        return finish(ranks, limit, leavesFew, &left, &work)
     }
 
     /// Gives each rank its first replica and lists the others; returns how many those are.
-    private func begin(_ ranks: Int, _ order: UnsafePointer<UInt64>, _ loaded: Int, _ unit: Float) -> Int {
+    private func begin(_ ranks: Int, _ order: UnsafePointer<UInt64>, _ loaded: Int, _ unit: Float, _ leavesFew: Bool)
+        -> Int
+    {
         listed.clear()
         counts.update(repeating: 0, count: ranks)
         loads.update(repeating: 0, count: ranks)
         let last = max(0, ranks &- 3)
+        // Where few are left, one of the last three begins with none and gets more.
+        let lastSingle = leavesFew ? min(ranks, last &+ 2) : ranks
         var (rank, single, left) = (0, last, 0)
         for item in 0..<loaded {
             let (its, load) = (keyIndex(order[item]), keyWeight(order[item]))
@@ -92,7 +108,7 @@ struct RankFill: ~Copyable {
             let isSingle =
                 (item == 0 || keyIndex(order[item &- 1]) != its)
                 && (item &+ 1 == loaded || keyIndex(order[item &+ 1]) != its)
-            let taker = isSingle && single < ranks ? single : rank < last ? rank : ranks
+            let taker = isSingle && single < lastSingle ? single : rank < last ? rank : ranks
             guard taker < ranks else {
                 weight[left] = load
                 wholes[left] = Int32(load * unit)
@@ -111,24 +127,32 @@ struct RankFill: ~Copyable {
         return left
     }
 
-    /// Fills a rank, or a later one that takes its place.
-    private func close(
-        _ rank: Int, _ ranks: Int, _ limit: Float, _ part: Float, _ unit: Float, _ left: inout Int,
-        _ work: inout Int
+    /// Fills a rank, or a later one that takes its place, by two at most.
+    private func closeByTwo(
+        _ rank: Int, _ ranks: Int, _ limit: Float, _ part: Float, _ unit: Float, _ left: inout Int, _ work: inout Int
+    ) -> Bool {
+        for candidate in rank..<ranks {
+            work &-= 10 &+ left
+            let open = limit - loads[candidate]
+            let found = open > Self.tightly * part ? two(candidate, left, open, part, unit) : (-1, -1, -1)
+            guard let found else { continue }
+            hand(found, candidate, as: rank, &left)
+            return true
+        }
+        return false
+    }
+
+    /// Fills a rank, or a later one that takes its place, by three or, where those do not suffice, by more.
+    private func closeByThree(
+        _ rank: Int, _ ranks: Int, _ limit: Float, _ part: Float, _ unit: Float, _ left: inout Int, _ work: inout Int
     ) -> Bool {
         repeat {
             for candidate in rank..<ranks {
                 work &-= 20 &+ 10 * left
                 let open = limit - loads[candidate]
-                if open > Self.tightly * part {
-                    let found = fitting(candidate, left, open, part, unit)
-                    guard found.0 >= 0 else { continue }
-                    // The last first, as those after it move up.
-                    if found.2 >= 0 { hand(found.2, candidate, &left) }
-                    if found.1 >= 0 { hand(found.1, candidate, &left) }
-                    hand(found.0, candidate, &left)
-                }
-                exchange(rank, candidate)
+                let found = open > Self.tightly * part ? three(candidate, left, open, part, unit) : (-1, -1, -1)
+                guard let found else { continue }
+                hand(found, candidate, as: rank, &left)
                 return true
             }
             // Three do not suffice.
@@ -144,6 +168,15 @@ struct RankFill: ~Copyable {
             return true
         }
         return false
+    }
+
+    /// Gives up to three experts of the list, -1 for none, to a rank, which then changes places with another.
+    private func hand(_ items: (Int, Int, Int), _ rank: Int, as place: Int, _ left: inout Int) {
+        // The last first, as those after it move up.
+        if items.2 >= 0 { hand(items.2, rank, &left) }
+        if items.1 >= 0 { hand(items.1, rank, &left) }
+        if items.0 >= 0 { hand(items.0, rank, &left) }
+        exchange(place, rank)
     }
 
     /// Gives an expert of the list to a rank.
@@ -176,30 +209,43 @@ struct RankFill: ~Copyable {
         return false
     }
 
+    /// One or two experts of the list that fill what a rank has open tightly, -1 for none; the first that do so.
+    private func two(_ rank: Int, _ left: Int, _ open: Float, _ part: Float, _ unit: Float) -> (Int, Int, Int)? {
+        let most = open - Self.tightlyByTwo * part
+        let range = FillRange(above: most, open, unit)
+        for one in 0..<left where weight[one] <= open {
+            let low = range.low &- wholes[one]
+            if wholes[one &+ 1] < low { break }
+            guard listed.hasLoad(from: low, range.mask), !holds(rank, one) else { continue }
+            if let other = last(rank, left, one, one, weight[one], above: most, open) {
+                return (one, other < left ? other : -1, -1)
+            }
+        }
+        return nil
+    }
+
     /// Up to three experts of the list that fill what a rank has open, -1 for none: the first that do so tightly, else
     /// the best.
-    private func fitting(
-        _ rank: Int, _ left: Int, _ open: Float, _ part: Float, _ unit: Float
-    ) -> (Int, Int, Int) {
+    private func three(_ rank: Int, _ left: Int, _ open: Float, _ part: Float, _ unit: Float) -> (Int, Int, Int)? {
         let enough = open - Self.tightly * part
-        var best = (-1, -1, -1)
+        var best: (Int, Int, Int)?
         var most = open - Self.loosely * part
-        // What is open and three loads are rounded down: up to three units may be missing.
-        let width = min(LoadSet.widest, Int((open - most) * unit) &+ 4)
-        let least = Int32(open * unit) &- Int32(width) &+ 1
-        let mask: UInt64 = 1 << UInt64(width) &- 1
+        let range = FillRange(above: most, open, unit)
         for one in 0..<left where weight[one] <= open {
             // Three from here on do not suffice.
             if weight[one] + weight[one &+ 1] + weight[one &+ 2] <= most { break }
-            let low = least &- wholes[one]
+            let low = range.low &- wholes[one]
             var other = one
             while other < left {
                 // The second may be none, a zero, as may the third.
                 other &+= 1
                 if wholes[other] &+ wholes[other &+ 1] < low { break }
-                guard listed.hasLoad(from: low &- wholes[other], mask) else { continue }
-                guard let third = third(rank, left, one, other, above: most, open) else { continue }
-                most = weight[one] + weight[other] + weight[third]
+                guard listed.hasLoad(from: low &- wholes[other], range.mask) else { continue }
+                let two = weight[one] + weight[other]
+                guard two <= open, !holds(rank, one), isNew(rank, other, beside: one),
+                    let third = last(rank, left, one, other, two, above: most, open)
+                else { continue }
+                most = two + weight[third]
                 best = (one, other < left ? other : -1, third < left ? third : -1)
                 if most >= enough { return best }
             }
@@ -207,16 +253,15 @@ struct RankFill: ~Copyable {
         return best
     }
 
-    /// The first expert of the list that fills a rank beside two before it, to more than `most` and at most `open`.
-    private func third(
-        _ rank: Int, _ left: Int, _ one: Int, _ other: Int, above most: Float, _ open: Float
+    /// The first expert of the list, or zero at its end, that fills a rank beside one or two before it, which weigh
+    /// `given`, to more than `most` and at most `open`.
+    private func last(
+        _ rank: Int, _ left: Int, _ one: Int, _ other: Int, _ given: Float, above most: Float, _ open: Float
     ) -> Int? {
-        let two = weight[one] + weight[other]
-        guard two <= open, !holds(rank, one), isNew(rank, other, beside: one) else { return nil }
         var item = other &+ 1
         // The zeros at the end are never too heavy.
-        while two + weight[item] > open { item &+= 1 }
-        while item < left &+ 2, two + weight[item] > most {
+        while given + weight[item] > open { item &+= 1 }
+        while item < left &+ 2, given + weight[item] > most {
             if isNew(rank, item, beside: one), item >= left || expert[item] != expert[other] { return item }
             item &+= 1
         }
@@ -228,7 +273,9 @@ struct RankFill: ~Copyable {
     }
 
     /// Shares what is left among the last three ranks, or as many as there are.
-    private func finish(_ ranks: Int, _ limit: Float, _ left: inout Int, _ work: inout Int) -> Bool {
+    private func finish(
+        _ ranks: Int, _ limit: Float, _ leavesFew: Bool, _ left: inout Int, _ work: inout Int
+    ) -> Bool {
         let first = max(0, ranks &- 3)
         // Of very many the heaviest are shared one by one.
         while left > SubsetSums.most &+ 3 * max(0, ranks &- first &- 2) {
@@ -243,18 +290,30 @@ struct RankFill: ~Copyable {
         for rank in first..<ranks { rest += loads[rank] }
         for item in 0..<left { rest += weight[item] }
         guard ranks > 2 else { return ranks < 2 || split(0, left, rest, without: 0, limit, &work) }
-        let count = sums.sumUp(weight, left, without: 0, from: loads[first])
-        work &-= count
+        var count = sums.sumUp(weight, left, without: 0, from: loads[first])
         let own = counts[first]
-        var place = 0
-        while work > 0, let subset = sums.first(from: place, of: count, low: rest - 2 * limit, high: limit) {
-            place = subset &+ 1
-            if deal(subset, of: sums, to: first),
-                split(first &+ 1, left, rest - sums[subset], without: subset, limit, &work)
+        var (place, splits) = (0, 0)
+        work &-= count
+        let most = leavesFew ? min(left, SubsetSums.mostExtended) : 0
+        for size in SubsetSums.most...SubsetSums.mostExtended {
+            while splits < Self.mostSplits, work > 0,
+                let subset = sums.first(from: place, of: count, low: rest - 2 * limit, high: limit)
             {
-                return true
+                place = subset &+ 1
+                splits &+= 1
+                if deal(subset, of: sums, to: first),
+                    split(first &+ 1, left, rest - sums[subset], without: subset, limit, &work)
+                {
+                    return true
+                }
+                counts[first] = own
             }
-            counts[first] = own
+            // Where few are left, a lighter one beside the heaviest is worth twice the sums.
+            guard splits < Self.mostSplits, size < most else { break }
+            sums.extend(by: weight[size], size, at: size)
+            place = count
+            work &-= count
+            count &*= 2
         }
         return false
     }
@@ -290,5 +349,20 @@ struct RankFill: ~Copyable {
             subset &= subset &- 1
         }
         return true
+    }
+}
+
+/// The sums in whole units that fill a rank.
+private struct FillRange {
+    let low: Int32
+    /// As many ones as the range is wide.
+    let mask: UInt64
+
+    /// Sums above `most`, up to `open`; what is open and three loads are rounded down, so that up to three units may be
+    /// missing.
+    @inline(__always) init(above most: Float, _ open: Float, _ unit: Float) {
+        let width = min(LoadSet.widest, Int((open - most) * unit) &+ 4)
+        low = Int32(open * unit) &- Int32(width) &+ 1
+        mask = 1 << UInt64(width) &- 1
     }
 }
