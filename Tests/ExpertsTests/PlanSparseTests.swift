@@ -41,6 +41,17 @@ import Testing
         }
     }
 
+    @Test("two experts with most of the load, for which the start has no room, come near even")
+    func twoHeavy() throws {
+        let loaded = [
+            111_145, 55_488, 12_726, 9416, 9026, 7721, 7240, 6754, 5020, 4610, 3873, 3297, 2983, 2721, 2702, 2238, 2237,
+            1944, 1898, 1779, 1724, 1535, 1510, 1359, 821, 366,
+        ]
+        let load = try LoadMatrix(loaded + Array(repeating: 0, count: 38), layers: 1, experts: 64)
+        let plan = try PlacementPlan.balanced(load: load, shape: PlanShape(slots: 72, ranks: 8)).placement
+        #expect(load.balancedness(layer: 0, in: plan) >= 0.998)
+    }
+
     @Test("sums of subsets are those of a plain loop, and every one in a range is found in order", arguments: 0..<20)
     func subsets(seed: Int) throws {
         var random = SeededGenerator(seed: UInt64(seed))

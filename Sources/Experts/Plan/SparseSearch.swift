@@ -2,16 +2,18 @@
 //
 // Goals in order: a peak within the limit, or little above it where that is hard; speed.
 // Method: the loaded replicas are dealt to the ranks anew (RankFill). Where that fails, one replica is given to another
-//         expert, and all begins again; after some attempts the limit rises with each. Idle experts take the slots
-//         that are left.
+//         expert, and all begins again; after some attempts it is more replicas, and the limit rises with each. Idle
+//         experts take the slots that are left.
 
 /// Search on sparse layers of one shape.
 struct SparseSearch: ~Copyable {
     /// Up to so many slots per rank, exchanges of two for two reach nearly every layer.
     private static let pairedRoom = 5
     /// Attempts before the limit rises, and by which part of what it leaves above the mean it rises with each later one.
-    private static let patience = 4
+    private static let patience = 3
     private static let easing: Float = 0.04
+    /// How often an attempt draws anew which experts take part.
+    private static let draws = 8
     /// What rounding may add to a sum.
     private static let rounding: Float = 2e-6
 
@@ -83,7 +85,7 @@ struct SparseSearch: ~Copyable {
                 guard varies else { break }
                 attempt += 1
                 if attempt > Self.patience { goal += Self.easing * (limit - 1) }
-                vary(layer, loaded, &state)
+                vary(layer, loaded, changes: Self.changes(attempt), &state)
                 work &-= 100 &+ 5 * loaded
                 order = varied
             }
@@ -129,36 +131,49 @@ struct SparseSearch: ~Copyable {
         }
     }
 
-    /// Gives a replica of some expert to some other.
-    private func vary(_ layer: borrowing LayerArrangement, _ loaded: Int, _ state: inout UInt64) {
+    /// How many replicas an attempt gives to other experts: the longer nothing fits, the farther from the start.
+    private static func changes(_ attempt: Int) -> Int { attempt < 2 ? 1 : attempt < 7 ? 2 : 3 }
+
+    /// Gives replicas of experts that have several to experts that have one, on a copy of the list.
+    ///
+    /// The more experts share the redundant replicas, the more loads there are to choose from.
+    private func vary(_ layer: borrowing LayerArrangement, _ loaded: Int, changes: Int, _ state: inout UInt64) {
         func random() -> Int {
             state ^= state << 13
             state ^= state >> 7
             state ^= state << 17
             return keyIndex(sorted[Int(((state >> 32) &* UInt64(loaded)) >> 32)])
         }
-        var (losing, gaining) = (random(), random())
-        for _ in 0..<8 where losing == gaining || layer.largerShare[losing] >= 1 {
-            (losing, gaining) = (random(), random())
+        varied.update(from: sorted, count: loaded)
+        for _ in 0..<changes {
+            var (losing, gaining) = (random(), random())
+            for _ in 0..<Self.draws where layer.counts[gaining] > 1 { gaining = random() }
+            for _ in 0..<Self.draws where losing == gaining || layer.largerShare[losing] >= 1 { losing = random() }
+            if losing != gaining { move(from: losing, to: gaining, layer, loaded) }
         }
-        let isPossible =
-            losing != gaining && layer.largerShare[losing] < 1
-            && Int(layer.counts[gaining]) < layer.ranksPerNode
-        var hasLost = !isPossible
+        keys.update(from: varied, count: loaded)
+        sortDescending(keys, into: varied, count: loaded, scratch: scratch)
+    }
+
+    /// Gives one expert's replica to another in `varied`, unless one would then be too heavy or the other have too many.
+    private func move(from losing: Int, to gaining: Int, _ layer: borrowing LayerArrangement, _ loaded: Int) {
+        var (losers, gainers) = (0, 0)
         for item in 0..<loaded {
-            let its = keyIndex(sorted[item])
-            if its == losing, isPossible {
-                keys[item] =
-                    hasLost
-                    ? descendingKey(layer.largerShare[losing], losing)
-                    : descendingKey(layer.smallerShare[gaining], gaining)
-                hasLost = true
-            } else if its == gaining, isPossible {
-                keys[item] = descendingKey(layer.smallerShare[gaining], gaining)
-            } else {
-                keys[item] = sorted[item]
+            losers &+= keyIndex(varied[item]) == losing ? 1 : 0
+            gainers &+= keyIndex(varied[item]) == gaining ? 1 : 0
+        }
+        guard losers > 1, layer.load[losing] / Float(losers - 1) < 1, gainers < layer.ranksPerNode else { return }
+        let heavier = descendingKey(layer.load[losing] / Float(losers - 1), losing)
+        let lighter = descendingKey(layer.load[gaining] / Float(gainers + 1), gaining)
+        var hasMoved = false
+        for item in 0..<loaded {
+            let its = keyIndex(varied[item])
+            if its == losing {
+                varied[item] = hasMoved ? heavier : lighter
+                hasMoved = true
+            } else if its == gaining {
+                varied[item] = lighter
             }
         }
-        sortDescending(keys, into: varied, count: loaded, scratch: scratch)
     }
 }
