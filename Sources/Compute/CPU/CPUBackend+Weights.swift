@@ -71,10 +71,8 @@ extension CPUBackend {
         let padded = Buffer(rows: panels, width: Int(CPU_PANEL))
         let isTransposed = parts.first?.isTransposed == true
         precondition(
-            parts.allSatisfy { $0.inputs == 1 && !$0.isTransposed }
-                || isTransposed && parts.count == 1
-                    && parts[0].inputs == 1,
-            "a vector of several columns")
+            parts.allSatisfy { $0.inputs == 1 && $0.isTransposed == isTransposed }
+                && (parts.count == 1 || !isTransposed), "a vector of several columns")
         withExtendedLifetime(parts) {
             _ = pack(
                 Self.rows(parts, gated: false, panels: panels), into: UnsafeMutableRawPointer(padded.floats),
