@@ -41,8 +41,9 @@ extension CPUBackend {
                 kernels.expert_gate_up, arguments, items: panels, work: perBlock * gateUp.inputs * Int(CPU_PANEL))
         }
 
-        arguments.x = UnsafePointer(activations.floats)
-        arguments.x_stride = inputStride(activations.width, for: down)
+        let inner = written(activations, for: down)
+        arguments.x = inner.start
+        arguments.x_stride = inner.stride
         arguments.weight = UnsafeRawPointer(down.storage.bytes.baseAddress)
         arguments.scale = routing.weights.baseAddress
         arguments.y = out.floats
@@ -52,13 +53,11 @@ extension CPUBackend {
         arguments.type = down.kernelType
         let downPanels = routing.blockCount * Self.panels(down.outputs)
         if let shared {
-            let own = (
-                UnsafePointer(shared.activations.floats), inputStride(shared.activations.width, for: shared.down)
-            )
             run(
                 kernels.expert_down, arguments, items: downPanels, beside: kernels.linear,
                 linearArguments(
-                    own, count: count, weight: shared.down, bias: nil, out: shared.out, accumulate: false),
+                    written(shared.activations, for: shared.down), count: count, weight: shared.down, bias: nil,
+                    out: shared.out, accumulate: false),
                 items: Self.panels(shared.down.outputs), work: perBlock * down.inputs * Int(CPU_PANEL))
         } else {
             run(kernels.expert_down, arguments, items: downPanels, work: perBlock * down.inputs * Int(CPU_PANEL))

@@ -67,16 +67,18 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
         }
     }
 
-    /// What lies from row to row of inputs of `weight`, `width` numbers each: floats, or words of rounded ones.
-    func inputStride(_ width: Int, for weight: Matrix) -> Int {
-        weight.isRounded ? (width + kernels.narrow_inputs - 1) / kernels.narrow_inputs : width
+    /// A buffer whose rows are as the kernels of `weight` read them, and what lies from row to row: floats, or words of rounded
+    /// ones.
+    func written(_ x: Buffer, for weight: Matrix) -> (start: UnsafePointer<Float>, stride: Int) {
+        let words = (x.width + kernels.narrow_inputs - 1) / kernels.narrow_inputs
+        return (UnsafePointer(x.floats), weight.isRounded ? words : x.width)
     }
 
     /// The first `count` rows of `x` as the kernels of `weight` read them, rounded where they are not as they are, and what
     /// lies from row to row.
     func input(_ x: Buffer, count: Int, for weight: Matrix) -> (start: UnsafePointer<Float>, stride: Int) {
-        let stride = inputStride(x.width, for: weight)
-        guard weight.isRounded else { return (UnsafePointer(x.floats), stride) }
+        let (start, stride) = written(x, for: weight)
+        guard weight.isRounded else { return (start, stride) }
         let words = narrowed.reserve(4 * count * stride)
         run(
             kernels.narrow,
@@ -141,7 +143,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {  // one caller at 
         var arguments = linearArguments(
             input(x, count: count, for: weight), count: count, weight: weight, bias: bias, out: out,
             accumulate: accumulate)
-        // Of fewer panels than threads, such as a router's, each is computed for parts of the rows.
+        // Of no more panels than threads, such as a router's, each is computed for parts of the rows.
         let parts = max(1, min(2 * device.threads / panels, count / Self.fewRows))
         arguments.part_rows = (count + parts - 1) / parts
         run(

@@ -134,7 +134,7 @@ struct SparseSearch: ~Copyable {
     /// How many replicas an attempt gives to other experts: the longer nothing fits, the farther from the start.
     private static func changes(_ attempt: Int) -> Int { attempt < 2 ? 1 : attempt < 7 ? 2 : 3 }
 
-    /// Gives replicas of experts that have several to experts that have one, on a copy of the list.
+    /// Gives replicas of experts that have several to experts that have one: `sorted` becomes `varied`.
     ///
     /// The more experts share the redundant replicas, the more loads there are to choose from.
     private func vary(_ layer: borrowing LayerArrangement, _ loaded: Int, changes: Int, _ state: inout UInt64) {
@@ -144,35 +144,34 @@ struct SparseSearch: ~Copyable {
             state ^= state << 17
             return keyIndex(sorted[Int(((state >> 32) &* UInt64(loaded)) >> 32)])
         }
-        varied.update(from: sorted, count: loaded)
+        keys.update(from: sorted, count: loaded)
         for _ in 0..<changes {
             var (losing, gaining) = (random(), random())
             for _ in 0..<Self.draws where layer.counts[gaining] > 1 { gaining = random() }
             for _ in 0..<Self.draws where losing == gaining || layer.largerShare[losing] >= 1 { losing = random() }
             if losing != gaining { move(from: losing, to: gaining, layer, loaded) }
         }
-        keys.update(from: varied, count: loaded)
         sortDescending(keys, into: varied, count: loaded, scratch: scratch)
     }
 
-    /// Gives one expert's replica to another in `varied`, unless one would then be too heavy or the other have too many.
+    /// Gives one expert's replica to another in `keys`, unless one would then be too heavy or the other have too many.
     private func move(from losing: Int, to gaining: Int, _ layer: borrowing LayerArrangement, _ loaded: Int) {
         var (losers, gainers) = (0, 0)
         for item in 0..<loaded {
-            losers &+= keyIndex(varied[item]) == losing ? 1 : 0
-            gainers &+= keyIndex(varied[item]) == gaining ? 1 : 0
+            losers &+= keyIndex(keys[item]) == losing ? 1 : 0
+            gainers &+= keyIndex(keys[item]) == gaining ? 1 : 0
         }
         guard losers > 1, layer.load[losing] / Float(losers - 1) < 1, gainers < layer.ranksPerNode else { return }
         let heavier = descendingKey(layer.load[losing] / Float(losers - 1), losing)
         let lighter = descendingKey(layer.load[gaining] / Float(gainers + 1), gaining)
         var hasMoved = false
         for item in 0..<loaded {
-            let its = keyIndex(varied[item])
+            let its = keyIndex(keys[item])
             if its == losing {
-                varied[item] = hasMoved ? heavier : lighter
+                keys[item] = hasMoved ? heavier : lighter
                 hasMoved = true
             } else if its == gaining {
-                varied[item] = lighter
+                keys[item] = lighter
             }
         }
     }
